@@ -1,0 +1,45 @@
+package tensor
+
+import "math"
+
+func (k *task[T]) sumSquares(o SumSquares) {
+	out, x := k.floats(o.Out), k.floats(o.X)
+	part := (len(x) + len(out) - 1) / len(out)
+	k.parallel(len(out), grainFor(2*part), func(lo, hi int) {
+		for n := lo; n < hi; n++ {
+			from, to := min(n*part, len(x)), min((n+1)*part, len(x))
+			out[n] = k.dot(x[from:to], x[from:to])
+		}
+	})
+}
+
+func (k *task[T]) clipNorm(o ClipNorm) {
+	var sum float64
+	for _, v := range k.floats(o.Sums) {
+		sum += float64(v)
+	}
+	norm, clip := math.Sqrt(sum), 1.0
+	if o.Max > 0 {
+		clip = min(1, float64(o.Max)/(norm+1e-6))
+	}
+	out := k.floats(o.Clip)
+	out[0], out[1] = T(norm), T(clip)
+}
+
+func (k *task[T]) adamW(o AdamW) {
+	param, m, v, grad := k.floats(o.Param), k.floats(o.M), k.floats(o.V), k.floats(o.Grad)
+	clip := k.floats(o.Clip)[1]
+	beta1, beta2, eps := T(o.Beta1), T(o.Beta2), T(o.Eps)
+	keep := 1 - T(o.LR)*T(o.WeightDecay)
+	step := T(float64(o.LR) / (1 - math.Pow(float64(o.Beta1), float64(o.Step))))
+	correction := T(1 / math.Sqrt(1-math.Pow(float64(o.Beta2), float64(o.Step))))
+	k.parallel(len(param), elementChunk, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			g := clip * grad[i]
+			m[i] = beta1*m[i] + (1-beta1)*g
+			v[i] = beta2*v[i] + (1-beta2)*g*g
+			root := T(math.Sqrt(float64(v[i])))
+			param[i] = param[i]*keep - step*m[i]/(root*correction+eps)
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package tensor
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"runtime"
+
+	"github.com/gpupeft/gpupeft/tensor/internal/gemm"
+	"github.com/gpupeft/gpupeft/tensor/internal/half"
+	"github.com/gpupeft/gpupeft/tensor/internal/vec"
+)
+
+// CPU is the backend that computes in float32 on the processor. It needs
+// nothing but memory, and is the reference for the other backends.
+type CPU struct{ host[float32] }
+
+// NewCPU returns a CPU backend that uses up to so many goroutines at a time, or
+// GOMAXPROCS of them if workers isn't positive. Results don't depend on the
+// number: how work is divided never changes the order of a sum.
+func NewCPU(workers int) *CPU {
+	info := Info{Kind: "cpu", Name: runtime.GOARCH, Type: "cpu", Threads: workers}
+	return &CPU{newHost(info, vectors[float32]{
+		dot: vec.Dot, axpy: vec.Axpy, expSum: vec.ExpSum, widen: widen32, multiply: multiply32,
+	})}
+}
+
+// Float64 is the CPU backend with float64 in place of float32: the oracle for
+// tests of other backends and for gradients by finite differences. Tensors of
+// type F32 are held as float64; Write widens and Read rounds.
+type Float64 struct{ host[float64] }
+
+// NewFloat64 returns a float64 backend with GOMAXPROCS goroutines.
+func NewFloat64() *Float64 {
+	info := Info{Kind: "cpu", Name: runtime.GOARCH + " float64", Type: "cpu"}
+	return &Float64{newHost(info, vectors[float64]{
+		dot: dot64, axpy: axpy64, expSum: expSum64, widen: widen64, multiply: multiply64,
+	})}
+}
+
+// Write64 replaces all values of an F32 tensor, without rounding them.
+func (f *Float64) Write64(ctx context.Context, t *Tensor, src []float64) error {
+	if err := checkValues(t, F32, len(src)); err != nil {
+		return err
+	}
+	return f.access(ctx, t, func(s span[float64]) { copy(s.values, src) })
+}
+
+// Read64 copies the values of an F32 tensor to dst, without rounding them.
+func (f *Float64) Read64(ctx context.Context, t *Tensor, dst []float64) error {
+	if err := checkValues(t, F32, len(dst)); err != nil {
+		return err
+	}
+	return f.access(ctx, t, func(s span[float64]) { copy(dst, s.values) })
+}
+
+// real is what a host computes in.
+type real interface{ float32 | float64 }
+
+// vectors are the inner loops that have a faster form in float32.
+type vectors[T real] struct {
+	dot      func(x, y []T) T                         // Σ x·y
+	axpy     func(alpha T, x, y []T)                  // y += alpha·x
+	expSum   func(dst, src []T, shift T) T            // dst = exp(src−shift); the sum of dst
+	widen    func(dt DType, dst []T, stored []uint16) // dst = the values of stored weights
+	multiply func(each gemm.Parallel, p multiplication[T]) error
+}
+
+func dot64(x, y []float64) (sum float64) {
+	for i, v := range x {
+		sum += v * y[i]
+	}
+	return sum
+}
+
+func axpy64(alpha float64, x, y []float64) {
+	for i, v := range x {
+		y[i] += alpha * v
+	}
+}
+
+func expSum64(dst, src []float64, shift float64) (sum float64) {
+	for i, v := range src {
+		dst[i] = math.Exp(v - shift)
+		sum += dst[i]
+	}
+	return sum
+}
+
+func widen32(dt DType, dst []float32, stored []uint16) {
+	if dt == F16 {
+		half.F16ToF32(dst, stored)
+	} else {
+		half.BF16ToF32(dst, stored)
+	}
+}
+
+func widen64(dt DType, dst []float64, stored []uint16) {
+	value := half.FromF16
+	if dt == BF16 {
+		value = half.FromBF16
+	}
+	for i, v := range stored {
+		dst[i] = float64(value(v))
+	}
+}
+
+// decode fills a piece of memory from little-endian bytes.
+func (s span[T]) decode(data []byte) {
+	for i := range s.values {
+		s.values[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+	}
+	for i := range s.halves {
+		s.halves[i] = binary.LittleEndian.Uint16(data[2*i:])
+	}
+	for i := range s.ints {
+		s.ints[i] = int32(binary.LittleEndian.Uint32(data[4*i:]))
+	}
+}
+
+// encode writes a piece of memory as little-endian bytes.
+func (s span[T]) encode(data []byte) {
+	for i, v := range s.values {
+		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(v)))
+	}
+	for i, v := range s.halves {
+		binary.LittleEndian.PutUint16(data[2*i:], v)
+	}
+	for i, v := range s.ints {
+		binary.LittleEndian.PutUint32(data[4*i:], uint32(v))
+	}
+}

@@ -1,0 +1,115 @@
+package tensor
+
+import "math"
+
+// visible appends to keys the keys that query i of batch b sees, in order.
+func (h Heads) visible(b, i int, segment []int32, keys []int) []int {
+	for j := range h.Prefix {
+		keys = append(keys, j)
+	}
+	at := h.First + i
+	from := h.Prefix
+	if h.Window > 0 {
+		from = max(from, at-h.Window+1)
+	}
+	if segment == nil {
+		for j := from; j <= at; j++ {
+			keys = append(keys, j)
+		}
+		return keys
+	}
+	segment = segment[b*h.Keys:]
+	for j := from; j <= at; j++ {
+		if segment[j] == segment[at] && segment[at] >= 0 {
+			keys = append(keys, j)
+		}
+	}
+	return keys
+}
+
+// atQuery returns the part of Q, Z and the like that belongs to one query head.
+func atQuery[T real](h Heads, t []T, b, head, i int) []T {
+	return t[((b*h.Queries+i)*h.Heads+head)*h.Dim:][:h.Dim]
+}
+
+// atScore returns a query's row of a matrix of one value for each key.
+func atScore[T real](h Heads, t []T, b, head, i int) []T {
+	return t[((b*h.Heads+head)*h.Queries+i)*h.Keys:][:h.Keys]
+}
+
+// atStats returns a query's pair of LSE and D.
+func atStats[T real](h Heads, t []T, b, head, i int) []T {
+	return t[2*((b*h.Queries+i)*h.Heads+head):][:2]
+}
+
+// clearKeys zeroes the gradient of one key head.
+func clearKeys[T real](h Heads, t []T, b, kvHead int) {
+	for j := range h.Keys {
+		clear(atKey(h, t, b, kvHead, j))
+	}
+}
+
+// atKey returns the part of K, V and the like that belongs to one key head.
+func atKey[T real](h Heads, t []T, b, kvHead, j int) []T {
+	return t[((b*h.Keys+j)*h.KVHeads+kvHead)*h.Dim:][:h.Dim]
+}
+
+// kvHead returns the key head that a query head belongs to.
+func (h Heads) kvHead(head int) int { return head / (h.Heads / h.KVHeads) }
+
+// capped squashes a score into (−limit, limit), if there is a limit.
+func capped[T real](x, limit T) T {
+	if limit > 0 {
+		return limit * T(math.Tanh(float64(x/limit)))
+	}
+	return x
+}
+
+// capSlope is the derivative of capped, from its result.
+func capSlope[T real](y, limit T) T {
+	if limit > 0 {
+		return 1 - (y/limit)*(y/limit)
+	}
+	return 1
+}
+
+// eachQuery calls f for every query of every head; cost is that of one of them.
+// seen and row are scratch for a query's keys.
+func (k *task[T]) eachQuery(h Heads, cost int, f func(b, head, i int, seen []int, row []T)) {
+	k.parallel(h.Batch*h.Heads*h.Queries, grainFor(cost), func(lo, hi int) {
+		seen, row := make([]int, 0, h.Keys), make([]T, h.Keys)
+		for n := lo; n < hi; n++ {
+			f(n/(h.Heads*h.Queries), n/h.Queries%h.Heads, n%h.Queries, seen, row)
+		}
+	})
+}
+
+// eachKeyHead calls start for every key head and then f for every query of the
+// heads that share it. A key head belongs to one goroutine, so that no two add to
+// the same gradient.
+func (k *task[T]) eachKeyHead(h Heads, start func(b, kv int), f func(b, head, i int, seen []int, row []T)) {
+	group := h.Heads / h.KVHeads
+	k.parallel(h.Batch*h.KVHeads, 1, func(lo, hi int) {
+		seen, row := make([]int, 0, h.Keys), make([]T, h.Keys)
+		for n := lo; n < hi; n++ {
+			b, kv := n/h.KVHeads, n%h.KVHeads
+			start(b, kv)
+			for head := kv * group; head < (kv+1)*group; head++ {
+				for i := 0; i < h.Queries && !k.cancelled(); i++ {
+					f(b, head, i, seen, row)
+				}
+			}
+		}
+	})
+}
+
+// maximum returns the largest value, or NaN if there is one.
+func maximum[T real](x []T) T {
+	top := x[0]
+	for _, v := range x[1:] {
+		top = max(top, v)
+	}
+	return top
+}
+
+func exp[T real](x T) T { return T(math.Exp(float64(x))) }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+const (
+	maxHeight = 6 // rows of the largest tile: 6x16 takes twelve accumulators of the sixteen registers
+	columns   = 2 // registers of a tile's row, 16 values
+	unroll    = 4 // steps along k per round of the inner loop
+)
+
+// rowAddresses returns the addresses of the height rows of A next to cursor, stride bytes apart.
+func rowAddresses(height int, cursor, stride GPVirtual) []Mem {
+	rows := []Mem{
+		{Base: cursor},
+		{Base: cursor, Index: stride, Scale: 1},
+		{Base: cursor, Index: stride, Scale: 2},
+	}
+	if height > 3 {
+		triple := GP64()
+		LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
+		rows = append(rows, Mem{Base: cursor, Index: triple, Scale: 1}, Mem{Base: cursor, Index: stride, Scale: 4})
+	}
+	if height > 5 {
+		quintuple := GP64()
+		LEAQ(Mem{Base: stride, Index: stride, Scale: 4}, quintuple)
+		rows = append(rows, Mem{Base: cursor, Index: quintuple, Scale: 1})
+	}
+	return rows[:height]
+}
+
+// micro emits the micro-kernel of tiles of height rows.
+func micro(height int) {
+	name := fmt.Sprintf("micro%d", height)
+	doc := []string{fmt.Sprintf("%s is micro1 for tiles of %dx16.", name, height)}
+	if height == 1 {
+		doc = []string{
+			"micro1 computes panels tiles of 1x16 that lie below each other in C: alpha times the product of a",
+			"panel of A and the packed panel of B, stored or, with add, added to C. aRow, aStep, aPanel and ldc",
+			"are the distances in bytes from one row of A to the next, one k to the next, one panel to the next",
+			"and one row of C to the next. kc and panels are at least 1.",
+		}
+	}
+	function(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int)", doc...)
+	a, c, panels := load("a"), load("c"), load("panels")
+	stride, step := load("aRow"), load("aStep")
+	cursor := GP64()
+	rows := rowAddresses(height, cursor, stride)
+
+	Label("panel")
+	acc := zeroed(height * columns)
+	MOVQ(a, cursor)
+	b, kc := load("b"), load("kc")
+	rankOne := func(offset int) {
+		values := []VecVirtual{YMM(), YMM()}
+		for j, v := range values {
+			VMOVUPS(Mem{Base: b, Disp: offset + j*width}, v)
+		}
+		for i, row := range rows {
+			x := YMM()
+			VBROADCASTSS(row, x)
+			for j, v := range values {
+				VFMADD231PS(v, x, acc[i*columns+j])
+			}
+		}
+		ADDQ(step, cursor)
+	}
+	const bStep = columns * width
+	Label("unrolled")
+	SUBQ(Imm(unroll), kc)
+	JL(LabelRef("rest"))
+	for i := range unroll {
+		rankOne(i * bStep)
+	}
+	ADDQ(U32(unroll*bStep), b)
+	JMP(LabelRef("unrolled"))
+	Label("rest")
+	ADDQ(Imm(unroll), kc)
+	JZ(LabelRef("store"))
+	Label("single")
+	rankOne(0)
+	ADDQ(Imm(bStep), b)
+	DECQ(kc)
+	JNZ(LabelRef("single"))
+
+	Label("store")
+	writeTile(height, c, acc)
+	ADDQ(NewParamAddr("aPanel", 32), a)
+	DECQ(panels)
+	JNZ(LabelRef("panel"))
+	VZEROUPPER()
+	RET()
+}
+
+// writeTile emits the stores of the accumulators to the rows from c on and leaves c behind the last row.
+func writeTile(height int, c GPVirtual, acc []VecVirtual) {
+	alpha := YMM()
+	VBROADCASTSS(NewParamAddr("alpha", 64), alpha)
+	ldc := load("ldc")
+	add := Load(Param("add"), GP8())
+	rows := func(body func(target Mem, acc VecVirtual)) {
+		for i := range height {
+			for j := range columns {
+				body(Mem{Base: c, Disp: j * width}, acc[i*columns+j])
+			}
+			ADDQ(ldc, c)
+		}
+	}
+	TESTB(add, add)
+	JZ(LabelRef("overwrite"))
+	rows(func(target Mem, acc VecVirtual) {
+		VFMADD213PS(target, alpha, acc)
+		VMOVUPS(acc, target)
+	})
+	JMP(LabelRef("next"))
+	Label("overwrite")
+	rows(func(target Mem, acc VecVirtual) {
+		VMULPS(alpha, acc, acc)
+		VMOVUPS(acc, target)
+	})
+	Label("next")
+}

@@ -1,0 +1,18 @@
+// Package gemm multiplies single-precision matrices on the CPU: C = alpha*op(A)*op(B) + beta*C.
+//
+// Three properties matter to its caller, the CPU backend. A weight matrix may stay in its stored format: a
+// [RowSource] unpacks it piece by piece while it is packed, so it never exists as float32 as a whole. The
+// bits of the result depend on the shapes alone, neither on the number of workers nor on whether the weights
+// come from memory or from a source. And in the steady state nothing is allocated.
+//
+// Two methods share the work, chosen by shape. Where one dimension of C is small and the large operand's
+// rows run along k (decoding, low-rank adapters), its rows are read once, straight from where they lie, and
+// multiplied as inner products (skinny.go). Everything else packs blocks of both operands into panels and
+// runs a micro-kernel of 6x16 outer products over them (packed.go), the scheme of Goto and van de Geijn,
+// "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008.
+//
+// The kernels come in assembly for amd64 processors with AVX2 and FMA and in plain Go for all others (or
+// with the build tag purego); results of the two differ by rounding.
+package gemm
+
+//go:generate go run -C ../_asm ./gemm -out ../gemm/asm_amd64.s -stubs ../gemm/asm_amd64.go -pkg gemm

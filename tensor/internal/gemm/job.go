@@ -1,0 +1,110 @@
+package gemm
+
+import "sync"
+
+// job is one product on its way through the workers.
+type job struct {
+	kernels     *kernels
+	c           target
+	a, b        side
+	k           int
+	alpha, beta float32
+
+	small            []float32 // skinny method: the rows of b, k values each, smallStep apart
+	buffer           []float32 // what small points into where b had to be unpacked
+	smallStep, chunk int       // chunk: rows of a per task
+
+	tileRows, tileCols int // packed method: size of a task's part of c
+
+	// The tasks as functions, made once: method values are allocated where they escape.
+	skinnyTask, packedTask func(i int)
+}
+
+var jobs = sync.Pool{New: func() any {
+	j := new(job)
+	j.skinnyTask, j.packedTask = j.skinny, j.packed
+	return j
+}}
+
+// release gives the job back without the caller's data.
+func (j *job) release() {
+	j.c, j.a, j.b, j.small = target{}, side{}, side{}, nil
+	jobs.Put(j)
+}
+
+// transpose turns the job into the equal one that computes the transpose of c from the exchanged operands.
+func (j *job) transpose() {
+	j.a, j.b = j.b, j.a
+	j.c.rows, j.c.cols = j.c.cols, j.c.rows
+	j.c.rowStep, j.c.colStep = j.c.colStep, j.c.rowStep
+}
+
+// side is an operand seen from c: index i runs over the rows of c for the left and the columns of c for the
+// right operand, index k over the terms of the sum. Element (i, k) is stored in row i at column k where
+// alongK is set and in row k at column i otherwise.
+type side struct {
+	f32    []float32
+	source RowSource
+	stride int
+	alongK bool
+}
+
+func newSide(o Operand, alongK bool) side {
+	s := side{f32: o.F32, stride: o.Stride, alongK: alongK}
+	if o.F32 == nil {
+		s.source = o.Source
+	}
+	return s
+}
+
+// segment returns n stored elements of the row from col on: the operand's own or unpacked to buffer.
+func (s *side) segment(buffer []float32, row, col, n int) []float32 {
+	if s.source == nil {
+		return s.f32[row*s.stride+col:][:n]
+	}
+	s.source.Row(buffer[:n], row, col)
+	return buffer[:n]
+}
+
+// target is the result, or its transpose, as strided memory.
+type target struct {
+	data             []float32
+	rows, cols       int
+	rowStep, colStep int
+}
+
+// part returns the block of rows x cols elements from (row, col) on.
+func (t target) part(row, col, rows, cols int) target {
+	t.data = t.data[row*t.rowStep+col*t.colStep:]
+	t.rows, t.cols = rows, cols
+	return t
+}
+
+// scale multiplies the elements by beta, or clears them unread where beta is 0.
+func (t target) scale(beta float32) {
+	for r := range t.rows {
+		for c := range t.cols {
+			p := &t.data[r*t.rowStep+c*t.colStep]
+			if beta == 0 {
+				*p = 0
+			} else {
+				*p *= beta
+			}
+		}
+	}
+}
+
+// store writes the elements, or adds them with add, from rows of tileWidth values.
+func (t target) store(values []float32, add bool) {
+	for r := range t.rows {
+		row := values[r*tileWidth:][:t.cols]
+		at := r * t.rowStep
+		for _, v := range row {
+			if add {
+				v += t.data[at]
+			}
+			t.data[at] = v
+			at += t.colStep
+		}
+	}
+}

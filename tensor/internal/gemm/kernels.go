@@ -1,0 +1,57 @@
+package gemm
+
+const (
+	tileHeight = 6  // most rows of a tile
+	tileWidth  = 16 // columns of a tile
+	slots      = 8  // values a packed panel of A reserves per k, so that transposed blocks of eight rows fit
+	streamed   = 4  // rows of the large operand a call of dots reads
+	maxDots    = 3  // rows of the small operand a call of dots reads
+)
+
+// kernels are the inner loops in one of their implementations.
+type kernels struct {
+	// micro computes a column of tiles.
+	micro func(*tiles)
+	// dots sets out[streamed*i+j] to the inner product of rows[j] and the n values from x[i*step] on, for
+	// i below small, at most maxDots.
+	dots func(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32)
+	// dotsF16 and dotsBF16 are dots for rows of 16-bit values and n a multiple of 8; nil where unpacking the
+	// rows first is as good.
+	dotsF16, dotsBF16 func(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32)
+	// transpose sets dst[i*step+j] to rows[j][i] for i below n.
+	transpose func(dst []float32, step int, rows *[slots][]float32, n int)
+	// copy copies l.slots values of n rows one behind the other to dst, then those l.width values further to
+	// dst[panel:] and so on for all panels.
+	copy func(dst []float32, panel int, rows *[slots][]float32, n int, l layout, panels int)
+}
+
+// tiles are the arguments of a micro-kernel: tiles of height x tileWidth below each other, one per panel of A,
+// all for the same panel of B.
+type tiles struct {
+	kc     int       // terms per sum, at least 1
+	a      []float32 // element (i, k) of panel p at p*aPanel + i*aRow + k*aStep
+	aRow   int
+	aStep  int
+	aPanel int
+	height int // rows of a panel, 1 to tileHeight
+	panels int
+	b      []float32 // element (k, j) at k*tileWidth + j
+	c      []float32
+	ldc    int
+	alpha  float32
+	add    bool // add alpha times the product to c instead of storing it
+}
+
+// rows runs the kernel over rows of A and C from their start on: whole panels of height, then the rest.
+func (t *tiles) rows(micro func(*tiles), rows, height int) {
+	t.height, t.panels = height, rows/height
+	if t.panels > 0 {
+		micro(t)
+	}
+	if rest := rows % height; rest > 0 {
+		t.a = t.a[t.panels*t.aPanel:]
+		t.c = t.c[t.panels*height*t.ldc:]
+		t.height, t.panels = rest, 1
+		micro(t)
+	}
+}

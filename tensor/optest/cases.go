@@ -1,0 +1,48 @@
+package optest
+
+import (
+	"fmt"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// Cases returns the whole grid, always the same, operations in one piece.
+func Cases() []Case {
+	var g grid
+	g.matMul()
+	g.embed()
+	g.gather()
+	g.rmsNorm()
+	g.rope()
+	g.attention()
+	g.pattern()
+	g.softmax()
+	g.gated()
+	g.elementwise()
+	g.copies()
+	g.crossEntropy()
+	g.adamW()
+	g.norm()
+	return g.cases
+}
+
+// grid collects cases.
+type grid struct{ cases []Case }
+
+// add appends a case whose name is given as to fmt.Sprintf.
+func (g *grid) add(build func(*inputs) []tensor.Op, format string, args ...any) {
+	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), Tolerance, build})
+}
+
+// exact appends a case whose results only move values.
+func (g *grid) exact(build func(*inputs) []tensor.Op, format string, args ...any) {
+	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), 0, build})
+}
+
+// one makes a list of a single operation.
+func one(o tensor.Op) []tensor.Op { return []tensor.Op{o} }
+
+// lengths are sizes around the powers of two that kernels are tiled by.
+var lengths = []int{1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 256, 257}
+
+var weightTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}

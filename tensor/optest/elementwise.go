@@ -1,0 +1,90 @@
+package optest
+
+import "github.com/gpupeft/gpupeft/tensor"
+
+// flatLengths adds lengths beyond one dispatch of a small grid.
+func flatLengths() []int { return append([]int{1023, 4100, 70001}, lengths...) }
+
+func (g *grid) elementwise() {
+	for at, n := range flatLengths() {
+		f := scales[at%len(scales)]
+		g.add(func(in *inputs) []tensor.Op {
+			return one(tensor.Add{Out: in.normal(n), A: in.normal(n), B: in.normal(n)})
+		}, "add/%d", n)
+		g.add(func(in *inputs) []tensor.Op {
+			return one(tensor.Scale{Out: in.normal(n), X: in.normal(n), Factor: f})
+		}, "scale/%d", n)
+		g.add(func(in *inputs) []tensor.Op {
+			return one(tensor.Scale{Out: in.normal(n), X: in.normal(n), Factor: f, Add: true})
+		}, "scale/%d/add", n)
+		g.exact(func(in *inputs) []tensor.Op {
+			return one(tensor.Fill{Out: in.normal(n), Value: 0.1})
+		}, "fill/%d", n)
+		g.add(func(in *inputs) []tensor.Op {
+			out := in.normal(n)
+			return []tensor.Op{
+				tensor.SoftCap{Out: out, X: in.normal(n), Cap: 1.5},
+				tensor.SoftCapBackward{DX: in.normal(n), DOut: in.normal(n), Out: out, Cap: 1.5},
+			}
+		}, "softcap/%d", n)
+	}
+}
+
+func (g *grid) gated() {
+	for _, n := range flatLengths() {
+		for _, act := range []tensor.Activation{tensor.SiLU, tensor.GELUTanh} {
+			g.add(func(in *inputs) []tensor.Op {
+				wide := func(int) float32 { return float32(4 * in.NormFloat64()) }
+				gate, up := in.values(tensor.F32, wide, n), in.normal(n)
+				return []tensor.Op{
+					tensor.Gated{Out: in.normal(n), Gate: gate, Up: up, Act: act},
+					tensor.GatedBackward{DGate: in.normal(n), DUp: in.normal(n), DOut: in.normal(n), Gate: gate, Up: up, Act: act},
+				}
+			}, "gated/%v/%d", act, n)
+		}
+	}
+	for _, act := range []tensor.Activation{tensor.SiLU, tensor.GELUTanh} {
+		g.add(func(in *inputs) []tensor.Op { // where exponentials overflow
+			gate, up := in.values(tensor.F32, func(i int) float32 { return float32(i-32) * 20 }, 65), in.normal(65)
+			return []tensor.Op{
+				tensor.Gated{Out: in.normal(65), Gate: gate, Up: up, Act: act},
+				tensor.GatedBackward{DGate: in.normal(65), DUp: in.normal(65), DOut: in.normal(65), Gate: gate, Up: up, Act: act},
+			}
+		}, "gated/%v/saturated", act)
+	}
+}
+
+func (g *grid) adamW() {
+	for at, n := range []int{1, 5, 63, 64, 257, 1000, 33001} {
+		for _, steps := range []int{1, 4} {
+			for _, decay := range []float32{0, 0.1} {
+				g.add(func(in *inputs) []tensor.Op {
+					o := tensor.AdamW{Param: in.normal(n), M: in.constant(0, n), V: in.constant(0, n), Clip: in.constant(0.25, 2),
+						LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay}
+					var ops []tensor.Op
+					for step := range steps {
+						o.Grad, o.Step = in.normal(n), at+step+1
+						ops = append(ops, o)
+					}
+					return ops
+				}, "adamw/%d/steps=%d/decay=%v", n, steps, decay)
+			}
+		}
+	}
+}
+
+func (g *grid) norm() {
+	for _, n := range []int{1, 7, 64, 1000, 4099} {
+		for _, k := range []int{1, 2, 3, 64} {
+			for _, most := range []float32{0, 0.5, 1e6} {
+				g.add(func(in *inputs) []tensor.Op {
+					sums := in.normal(k)
+					return []tensor.Op{
+						tensor.SumSquares{Out: sums, X: in.normal(n)},
+						tensor.ClipNorm{Clip: in.normal(2), Sums: sums, Max: most},
+					}
+				}, "norm/%d/parts=%d/max=%v", n, k, most)
+			}
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package safetensors
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// Tensor is one tensor to be written.
+type Tensor struct {
+	Name  string
+	DType string // "F32", …
+	Shape []int
+	Data  []byte // little-endian, row-major
+}
+
+// Write writes a file as the reference implementation lays it out: tensors by
+// type, the widest first, then by name; the header padded with spaces to a
+// multiple of eight bytes.
+func Write(w io.Writer, metadata map[string]string, tensors []Tensor) error {
+	tensors = slices.Clone(tensors)
+	slices.SortFunc(tensors, func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(elementBytes[b.DType], elementBytes[a.DType]),
+			cmp.Compare(a.DType, b.DType), cmp.Compare(a.Name, b.Name))
+	})
+	header, err := buildHeader(metadata, tensors)
+	if err != nil {
+		return err
+	}
+	if err := binary.Write(w, binary.LittleEndian, uint64(len(header))); err != nil {
+		return err
+	}
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	for _, t := range tensors {
+		if _, err := w.Write(t.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func buildHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
+	var b bytes.Buffer
+	field := func(name string, value any) error {
+		k, err := json.Marshal(name)
+		if err != nil {
+			return err
+		}
+		v, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.Write(k)
+		b.WriteByte(':')
+		b.Write(v)
+		return nil
+	}
+	b.WriteByte('{')
+	if len(metadata) > 0 {
+		if err := field("__metadata__", metadata); err != nil {
+			return nil, err
+		}
+	}
+	offset := int64(0)
+	for i, t := range tensors {
+		want, known := elementBytes[t.DType]
+		for _, d := range t.Shape {
+			want *= int64(d)
+		}
+		if !known || want != int64(len(t.Data)) || (i > 0 && t.Name == tensors[i-1].Name) {
+			return nil, fmt.Errorf("tensor %q: %s %v with %d bytes: %w", t.Name, t.DType, t.Shape, len(t.Data), tensor.ErrFormat)
+		}
+		entry := struct {
+			DType   string   `json:"dtype"`
+			Shape   []int    `json:"shape"`
+			Offsets [2]int64 `json:"data_offsets"`
+		}{t.DType, t.Shape, [2]int64{offset, offset + want}}
+		if err := field(t.Name, entry); err != nil {
+			return nil, err
+		}
+		offset += want
+	}
+	b.WriteByte('}')
+	for b.Len()%8 != 0 {
+		b.WriteByte(' ')
+	}
+	return b.Bytes(), nil
+}

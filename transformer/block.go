@@ -1,0 +1,140 @@
+package transformer
+
+import "github.com/gpupeft/gpupeft/tensor"
+
+// One decoder block, forward and backward. The stream x runs down the left; what
+// stands in brackets is Gemma 2's and 3's.
+//
+//	x ─┬─ Norm1 ─ Q,K,V ─ [QNorm,KNorm] ─ RoPE ─ attention ─ O ─ [Norm1Post] ─┐
+//	   + ◄───────────────────────────────────────────────────── AttnOut ─────┘
+//	   ├─ Norm2 ─ Gate,Up ─ act(gate)·up ─ Down ─ [Norm2Post] ─┐
+//	   + ◄────────────────────────────────────── MLPOut ───────┘
+//
+// backward mirrors forward from bottom to top. The gradient of the stream is one
+// tensor, d[ResidPre], that each branch adds to.
+
+// forward records embedding and blocks.
+func (r *Run) forward(p *tensor.Pass) {
+	c, n := r.model.Config, r.tokens()
+	x := r.plan.layers[0][ResidPre]
+	embed := tensor.Embed{Out: x, IDs: view(r.input.ids, n), Table: r.model.Weights.Embed, Scale: c.EmbedScale}
+	if r.adapters.prompt != nil {
+		embed.Extra = r.adapters.prompt.Rows
+	}
+	p.Do(embed)
+	r.tap(p, Site{Point: Embed}, x)
+	for l := range c.Layers {
+		r.forwardAttention(p, l)
+		r.forwardMLP(p, l)
+	}
+}
+
+func (r *Run) forwardAttention(p *tensor.Pass, l int) {
+	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
+	r.tap(p, Site{l, ResidPre}, a[ResidPre])
+	r.norm(p, l, Norm1, Norm1Scale, ResidPre, w.Norm1)
+	r.project(p, l, QProj, Q, Norm1)
+	r.project(p, l, KProj, K, Norm1)
+	r.project(p, l, VProj, V, Norm1)
+	if c.QKNorm {
+		r.norm(p, l, QNorm, QNormScale, Q, w.QNorm)
+		r.norm(p, l, KNorm, KNormScale, K, w.KNorm)
+	}
+	r.rotate(p, l, RotQ, QNorm)
+	r.rotate(p, l, RotK, KNorm)
+	r.attend(p, l)
+	r.project(p, l, OProj, AttnProj, Z)
+	if c.PostNorms {
+		r.norm(p, l, AttnOut, Norm1PostScale, AttnProj, w.Norm1Post)
+	}
+	r.tap(p, Site{l, AttnOut}, a[AttnOut])
+	p.Do(tensor.Add{Out: a[ResidMid], A: a[ResidPre], B: a[AttnOut]})
+	r.tap(p, Site{l, ResidMid}, a[ResidMid])
+}
+
+func (r *Run) backwardAttention(p *tensor.Pass, l int) {
+	c, w, d := r.model.Config, &r.model.Weights.Layers[l], &r.plan.grads
+	r.gradTap(p, Site{l, ResidMid}, d[ResidMid])
+	r.gradTap(p, Site{l, AttnOut}, d[AttnOut])
+	if c.PostNorms {
+		r.normBackward(p, l, AttnProj, AttnOut, Norm1PostScale, w.Norm1Post, false)
+	}
+	r.projectBackward(p, l, OProj, Z, AttnProj, false)
+	r.attendBackward(p, l)
+	r.rotateBackward(p, l, QNorm, RotQ)
+	r.rotateBackward(p, l, KNorm, RotK)
+	if c.QKNorm {
+		r.normBackward(p, l, Q, QNorm, QNormScale, w.QNorm, false)
+		r.normBackward(p, l, K, KNorm, KNormScale, w.KNorm, false)
+	}
+	r.projectBackward(p, l, QProj, Norm1, Q, false)
+	r.projectBackward(p, l, KProj, Norm1, K, true)
+	r.projectBackward(p, l, VProj, Norm1, V, true)
+	if r.trainsBelow(l) {
+		r.normBackward(p, l, ResidPre, Norm1, Norm1Scale, w.Norm1, true)
+		r.gradTap(p, Site{l, ResidPre}, d[ResidPre])
+	}
+}
+
+func (r *Run) forwardMLP(p *tensor.Pass, l int) {
+	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
+	r.norm(p, l, Norm2, Norm2Scale, ResidMid, w.Norm2)
+	r.project(p, l, GateProj, MLPPre, Norm2)
+	r.project(p, l, UpProj, MLPPreLinear, Norm2)
+	p.Do(tensor.Gated{Out: a[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
+	r.tap(p, Site{l, MLPPost}, a[MLPPost])
+	r.project(p, l, DownProj, MLPProj, MLPPost)
+	if c.PostNorms {
+		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj, w.Norm2Post)
+	}
+	r.tap(p, Site{l, MLPOut}, a[MLPOut])
+	p.Do(tensor.Add{Out: a[ResidPost], A: a[ResidMid], B: a[MLPOut]})
+	r.tap(p, Site{l, ResidPost}, a[ResidPost])
+}
+
+func (r *Run) backwardMLP(p *tensor.Pass, l int) {
+	c, w, a, d := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l], &r.plan.grads
+	r.gradTap(p, Site{l, ResidPost}, d[ResidPost])
+	r.gradTap(p, Site{l, MLPOut}, d[MLPOut])
+	if c.PostNorms {
+		r.normBackward(p, l, MLPProj, MLPOut, Norm2PostScale, w.Norm2Post, false)
+	}
+	r.projectBackward(p, l, DownProj, MLPPost, MLPProj, false)
+	p.Do(tensor.GatedBackward{DGate: d[MLPPre], DUp: d[MLPPreLinear], DOut: d[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
+	r.projectBackward(p, l, GateProj, Norm2, MLPPre, false)
+	r.projectBackward(p, l, UpProj, Norm2, MLPPreLinear, true)
+	r.normBackward(p, l, ResidMid, Norm2, Norm2Scale, w.Norm2, true)
+}
+
+// backward records the way back, as far down as anything is trained.
+func (r *Run) backward(p *tensor.Pass, scale float32) {
+	r.lossBackward(p, scale)
+	for l := len(r.plan.layers) - 1; l >= 0 && (r.trainsBelow(l) || l == r.adapters.lowest); l-- {
+		r.backwardMLP(p, l)
+		r.backwardAttention(p, l)
+	}
+	if r.adapters.trainsPrompt() {
+		p.Do(tensor.EmbedBackward{DTable: r.adapters.prompt.DRows, DOut: r.plan.grads[ResidPre],
+			IDs: view(r.input.ids, r.tokens()), Extra: true, Add: true})
+	}
+}
+
+// trainsBelow says whether the gradient of a layer's input is wanted.
+func (r *Run) trainsBelow(l int) bool {
+	return l > r.adapters.lowest || r.adapters.trainsPrompt() || r.options.GradTap != nil
+}
+
+// tokens is N, the rows of every activation.
+func (r *Run) tokens() int { return r.batch.sequences * r.batch.length }
+
+func (r *Run) tap(p *tensor.Pass, s Site, t *tensor.Tensor) {
+	if r.options.Tap != nil {
+		r.options.Tap(p, s, t)
+	}
+}
+
+func (r *Run) gradTap(p *tensor.Pass, s Site, t *tensor.Tensor) {
+	if r.options.GradTap != nil {
+		r.options.GradTap(p, s, t)
+	}
+}

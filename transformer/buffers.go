@@ -1,0 +1,197 @@
+package transformer
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// arena allocates tensors and frees them together. It keeps its first error, and
+// returns nil for allocations after that.
+type arena struct {
+	backend tensor.Backend
+	tensors []*tensor.Tensor
+	err     error
+}
+
+func (a *arena) new(name string, dt tensor.DType, shape ...int) *tensor.Tensor {
+	if a.err != nil {
+		return nil
+	}
+	t, err := a.backend.New(name, dt, shape...)
+	if err != nil {
+		a.err = fmt.Errorf("buffer %s %v: %w", name, shape, err)
+		return nil
+	}
+	a.tensors = append(a.tensors, t)
+	return t
+}
+
+func (a *arena) close() error {
+	var err error
+	for _, t := range a.tensors {
+		err = errors.Join(err, t.Close())
+	}
+	a.tensors = nil
+	return err
+}
+
+// acts are a layer's activations, or their gradients, by point. Those that the run
+// doesn't have are nil.
+type acts [numPoints]*tensor.Tensor
+
+// plan holds a run's activations, as allocated or as views for one batch's shape.
+type plan struct {
+	layers []acts
+	grads  acts // of the layer that Backward is in; nil without Train
+}
+
+// slot names the buffer that holds a point of a layer: equal slots share memory.
+// This is the whole memory plan. What Backward reads has a buffer in each layer;
+// everything else is scratch that the layers share. A layer reads the stream
+// where the one below wrote it.
+func (r *Run) slot(l int, p Point) Site {
+	p = r.aliased(p)
+	switch {
+	case p == ResidPre && l == 0:
+		return Site{Point: Embed}
+	case p == ResidPre:
+		return r.slot(l-1, ResidPost)
+	case r.options.Train && r.kept(p):
+		return Site{l, p}
+	}
+	return Site{0, p}
+}
+
+// gradSlot is slot for gradients. The stream has one gradient, to which each
+// sublayer adds.
+func (r *Run) gradSlot(p Point) Site {
+	switch p = r.aliased(p); p {
+	case ResidMid, ResidPost, AttnOut, MLPOut:
+		p = ResidPre
+	}
+	return Site{0, p}
+}
+
+// aliased returns the point whose values p has too.
+func (r *Run) aliased(p Point) Point {
+	switch c := r.model.Config; {
+	case p == AttnProj && !c.PostNorms:
+		return AttnOut
+	case p == MLPProj && !c.PostNorms:
+		return MLPOut
+	case p == QNorm && !c.QKNorm:
+		return Q
+	case p == KNorm && !c.QKNorm:
+		return K
+	}
+	return p
+}
+
+// kept says whether Backward reads a point.
+func (r *Run) kept(p Point) bool {
+	switch p {
+	case Q, K: // inputs of the norm, if there is one
+		return r.model.Config.QKNorm
+	case QNorm, KNorm, AttnOut, MLPOut:
+		return false
+	}
+	return true
+}
+
+// has says whether the run computes a point.
+func (r *Run) has(p Point) bool {
+	switch c := r.model.Config; p {
+	case Embed: // outside the layers
+		return false
+	case QNormScale, KNormScale:
+		return c.QKNorm
+	case Norm1PostScale, Norm2PostScale:
+		return c.PostNorms
+	case Scores, Pattern:
+		return r.options.Patterns
+	case AttnStats:
+		return !r.options.Patterns
+	}
+	return true
+}
+
+// hasGrad says whether a point has a gradient: statistics have none.
+func (r *Run) hasGrad(p Point) bool {
+	switch p {
+	case Norm1Scale, Norm2Scale, QNormScale, KNormScale, Norm1PostScale, Norm2PostScale, AttnStats:
+		return false
+	}
+	return r.has(p)
+}
+
+// newPlan lays out the activations for sequences of the given length, which see
+// so many keys. get returns the tensor for a slot.
+func (r *Run) newPlan(sequences, length, keys int, get func(s Site, grad bool, shape []int) *tensor.Tensor) plan {
+	p := plan{layers: make([]acts, len(r.model.Config.Layers))}
+	for l := range p.layers {
+		for point := range numPoints {
+			if r.has(point) {
+				p.layers[l][point] = get(r.slot(l, point), false, r.shape(point, sequences, length, keys))
+			}
+		}
+	}
+	for point := range numPoints {
+		if r.options.Train && r.hasGrad(point) {
+			p.grads[point] = get(r.gradSlot(point), true, r.shape(point, sequences, length, keys))
+		}
+	}
+	return p
+}
+
+// shape returns a point's dimensions for a batch.
+func (r *Run) shape(p Point, sequences, length, keys int) []int {
+	c, n := r.model.Config, sequences*length
+	if size := pointInfo[p].size; size != nil {
+		return []int{n, size(c)}
+	}
+	return []int{n * c.Heads, keys}
+}
+
+// slotKey tells an activation's buffer from its gradient's.
+type slotKey struct {
+	site Site
+	grad bool
+}
+
+// allocatePlan makes the buffers for the largest batch.
+func (r *Run) allocatePlan(keys int) map[slotKey]*tensor.Tensor {
+	made := map[slotKey]*tensor.Tensor{}
+	r.newPlan(r.options.Batch, r.options.Length, keys, func(s Site, grad bool, shape []int) *tensor.Tensor {
+		k := slotKey{s, grad}
+		if made[k] == nil {
+			name := s.String()
+			if grad {
+				name += ".grad"
+			}
+			made[k] = r.memory.new(name, tensor.F32, shape...)
+		}
+		return made[k]
+	})
+	return made
+}
+
+// view returns the leading values of a buffer under another shape.
+func view(t *tensor.Tensor, shape ...int) *tensor.Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	flat, err := t.Reshape(t.Len())
+	if err == nil {
+		flat, err = flat.Slice(0, n)
+	}
+	if err == nil {
+		flat, err = flat.Reshape(shape...)
+	}
+	if err != nil { // beyond the capacity, which prepare has checked
+		return nil
+	}
+	return flat
+}

@@ -1,0 +1,294 @@
+package transformer
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// The end of the model: final norm and output matrix, for chosen rows of the
+// stream only, and for a part of the vocabulary at a time, so that the matrix
+// [tokens, vocabulary] never exists.
+
+// maxLogits is the size of the buffer for one part of the logits, in values:
+// 32 MiB. A part's width is a multiple of partAlign, so that it starts at an
+// offset that GPUs can bind.
+const (
+	maxLogits = 8 << 20
+	partAlign = 128
+)
+
+// head holds the buffers for up to N rows.
+type head struct {
+	rows, inverse  *tensor.Tensor // [N] I32: which tokens, and for each token its row or −1
+	targets        *tensor.Tensor // [N] I32
+	resid, norm    *tensor.Tensor // [N, D]
+	scale          *tensor.Tensor // [N]
+	stats          *tensor.Tensor // [N, StatsWidth]
+	logits, capped *tensor.Tensor // one part; capped only where there is a soft-cap
+	dresid, dnorm  *tensor.Tensor // [N, D]; nil without Train
+}
+
+func newHead(a *arena, c *Config, n int, train bool) head {
+	size := min(n*c.VocabSize, max(maxLogits, n*partAlign, c.VocabSize))
+	h := head{
+		rows: a.new("rows", tensor.I32, n), inverse: a.new("inverse", tensor.I32, n), targets: a.new("targets", tensor.I32, n),
+		resid: a.new("unembed.resid", tensor.F32, n, c.Hidden), norm: a.new("unembed.hook_in", tensor.F32, n, c.Hidden),
+		scale: a.new("ln_final.hook_scale", tensor.F32, n), stats: a.new("stats", tensor.F32, n, tensor.StatsWidth),
+		logits: a.new("unembed.hook_out", tensor.F32, size),
+	}
+	if c.FinalSoftCap > 0 {
+		h.capped = a.new("unembed.capped", tensor.F32, size)
+	}
+	if train {
+		h.dresid, h.dnorm = a.new("unembed.resid.grad", tensor.F32, n, c.Hidden), a.new("unembed.hook_in.grad", tensor.F32, n, c.Hidden)
+	}
+	return h
+}
+
+// part is a range of the vocabulary.
+type part struct {
+	first, size int
+	w           *tensor.Tensor // [size, D]
+	logits      *tensor.Tensor // [M, size]
+}
+
+// parts splits the vocabulary so that the logits of m rows fit the buffer.
+func (r *Run) parts(m int) ([]part, error) {
+	vocab := r.model.Config.VocabSize
+	width := vocab
+	if m*vocab > r.head.logits.Len() {
+		width = r.head.logits.Len() / m / partAlign * partAlign
+	}
+	var parts []part
+	for first := 0; first < vocab; first += width {
+		size := min(width, vocab-first)
+		w, err := r.model.Weights.Unembed.Slice(first, first+size)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{first, size, w, view(r.head.logits, m, size)})
+	}
+	return parts, nil
+}
+
+// unembed records the final norm of the chosen rows.
+func (r *Run) unembed(p *tensor.Pass, m int) {
+	c, h := r.model.Config, &r.head
+	stream := r.plan.layers[len(r.plan.layers)-1][ResidPost]
+	p.Do(tensor.Gather{Out: view(h.resid, m, c.Hidden), X: stream, Rows: view(h.rows, m)})
+	p.Do(tensor.RMSNorm{Out: view(h.norm, m, c.Hidden), RMS: view(h.scale, m), X: view(h.resid, m, c.Hidden),
+		W: r.model.Weights.Norm, Eps: c.NormEps, Offset: c.NormOffset})
+}
+
+// LastRows returns the row of each sequence's last token, for Logits.
+func (r *Run) LastRows() []int32 {
+	rows := make([]int32, r.batch.sequences)
+	for s, length := range r.batch.lengths {
+		rows[s] = int32(s*r.batch.length + length - 1)
+	}
+	return rows
+}
+
+// Rows returns the rows of all real tokens of the last Forward in order, for
+// Logits. Token t of sequence s has row s·L+t, L being the longest sequence.
+func (r *Run) Rows() []int32 {
+	var rows []int32
+	for s, length := range r.batch.lengths {
+		for t := range length {
+			rows = append(rows, int32(s*r.batch.length+t))
+		}
+	}
+	return rows
+}
+
+// Logits returns the logits of some rows of the last Forward, after the soft-cap:
+// [len(rows), V].
+func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
+	if err := r.checkRows(rows); err != nil {
+		return nil, err
+	}
+	c, m, be := r.model.Config, len(rows), r.model.backend
+	if err := tensor.WriteInts(ctx, be, view(r.head.rows, m), rows); err != nil {
+		return nil, err
+	}
+	parts, err := r.parts(m)
+	if err != nil {
+		return nil, err
+	}
+	p := tensor.Begin(be)
+	r.unembed(p, m)
+	out := make([]float32, m*c.VocabSize)
+	for _, pt := range parts {
+		p.Do(tensor.MatMul{Out: pt.logits, X: view(r.head.norm, m, c.Hidden), W: pt.w})
+		result := pt.logits
+		if c.FinalSoftCap > 0 {
+			result = view(r.head.capped, m, pt.size)
+			p.Do(tensor.SoftCap{Out: result, X: pt.logits, Cap: c.FinalSoftCap})
+		}
+		if err := p.Submit(ctx); err != nil {
+			return nil, err
+		}
+		values, err := tensor.Floats(ctx, be, result)
+		if err != nil {
+			return nil, err
+		}
+		for i := range m {
+			copy(out[i*c.VocabSize+pt.first:], values[i*pt.size:(i+1)*pt.size])
+		}
+	}
+	if r.batch.state == hasLoss {
+		r.batch.state = forwarded // the rows of the loss are gone
+	}
+	return out, nil
+}
+
+func (r *Run) checkRows(rows []int32) error {
+	if r.closed || r.batch.state == empty {
+		return fmt.Errorf("logits need an open run, after Forward: %w", ErrInput)
+	}
+	if len(rows) == 0 || len(rows) > r.Capacity() {
+		return fmt.Errorf("%d rows of logits in a run for %d: %w", len(rows), r.Capacity(), ErrInput)
+	}
+	for _, row := range rows {
+		if row < 0 || int(row) >= r.tokens() {
+			return fmt.Errorf("row %d of %d: %w", row, r.tokens(), ErrInput)
+		}
+	}
+	return nil
+}
+
+// Loss is the cross-entropy over a batch's targets.
+type Loss struct {
+	Sum     float64   // in nats
+	Tokens  int       // targets
+	Correct int       // targets that have the highest logit
+	Each    []float32 // by target, in the order of sequences and positions
+}
+
+// Mean is the loss per target; 0 if there are none.
+func (l Loss) Mean() float64 {
+	if l.Tokens == 0 {
+		return 0
+	}
+	return l.Sum / float64(l.Tokens)
+}
+
+// Add returns the losses of two batches together, without Each.
+func (l Loss) Add(o Loss) Loss {
+	return Loss{Sum: l.Sum + o.Sum, Tokens: l.Tokens + o.Tokens, Correct: l.Correct + o.Correct}
+}
+
+// Loss computes the cross-entropy of the last Forward's labels.
+func (r *Run) Loss(ctx context.Context) (Loss, error) {
+	if r.closed || r.batch.state == empty || r.batch.labels == nil {
+		return Loss{}, fmt.Errorf("loss needs an open run, after Forward with labels: %w", ErrInput)
+	}
+	m, err := r.uploadTargets(ctx)
+	if err != nil || m == 0 {
+		r.batch.targets, r.batch.state = m, hasLoss
+		return Loss{}, err
+	}
+	parts, err := r.parts(m)
+	if err != nil {
+		return Loss{}, err
+	}
+	p, c, h := tensor.Begin(r.model.backend), r.model.Config, &r.head
+	r.unembed(p, m)
+	for _, pt := range parts {
+		p.Do(tensor.MatMul{Out: pt.logits, X: view(h.norm, m, c.Hidden), W: pt.w})
+		p.Do(tensor.CrossEntropy{Stats: view(h.stats, m, tensor.StatsWidth), Logits: pt.logits, Targets: view(h.targets, m),
+			First: pt.first, SoftCap: c.FinalSoftCap})
+	}
+	if err := p.Submit(ctx); err != nil {
+		return Loss{}, err
+	}
+	r.batch.targets, r.batch.state = m, hasLoss
+	return r.readLoss(ctx, m)
+}
+
+// uploadTargets writes which rows have a target, and which.
+func (r *Run) uploadTargets(ctx context.Context) (m int, err error) {
+	var rows, targets []int32
+	inverse := make([]int32, r.tokens())
+	for i := range inverse {
+		inverse[i] = -1
+	}
+	for s, labels := range r.batch.labels {
+		for t := 1; t < len(labels); t++ {
+			if labels[t] != Masked {
+				row := s*r.batch.length + t - 1
+				inverse[row] = int32(len(rows))
+				rows, targets = append(rows, int32(row)), append(targets, labels[t])
+			}
+		}
+	}
+	if m = len(rows); m == 0 {
+		return 0, nil
+	}
+	be := r.model.backend
+	for _, w := range []struct {
+		to     *tensor.Tensor
+		values []int32
+	}{{r.head.rows, rows}, {r.head.targets, targets}, {r.head.inverse, inverse}} {
+		if err := tensor.WriteInts(ctx, be, view(w.to, len(w.values)), w.values); err != nil {
+			return 0, err
+		}
+	}
+	return m, nil
+}
+
+// readLoss sums the rows' losses, in double precision.
+func (r *Run) readLoss(ctx context.Context, m int) (Loss, error) {
+	stats, err := tensor.Floats(ctx, r.model.backend, view(r.head.stats, m, tensor.StatsWidth))
+	if err != nil {
+		return Loss{}, err
+	}
+	l := Loss{Tokens: m, Each: make([]float32, m)}
+	i := 0
+	for _, labels := range r.batch.labels {
+		for _, y := range labels[min(1, len(labels)):] {
+			if y == Masked {
+				continue
+			}
+			s := stats[i*tensor.StatsWidth:][:tensor.StatsWidth]
+			loss := math.Log(float64(s[1])) + float64(s[0]) - float64(s[2])
+			l.Each[i] = float32(loss)
+			l.Sum += loss
+			if int32(s[3]) == y {
+				l.Correct++
+			}
+			i++
+		}
+	}
+	return l, nil
+}
+
+// lossBackward records the gradient of the stream below the final norm. With
+// more than one part, logits are computed again: only one part is ever held.
+func (r *Run) lossBackward(p *tensor.Pass, scale float32) {
+	c, h, m, stream := r.model.Config, &r.head, r.batch.targets, r.plan.grads[ResidPost]
+	if m == 0 {
+		p.Do(tensor.Fill{Out: stream})
+		return
+	}
+	parts, err := r.parts(m)
+	if err != nil {
+		p.Fail(err)
+		return
+	}
+	norm, dnorm := view(h.norm, m, c.Hidden), view(h.dnorm, m, c.Hidden)
+	for _, pt := range parts {
+		if len(parts) > 1 {
+			p.Do(tensor.MatMul{Out: pt.logits, X: norm, W: pt.w})
+		}
+		p.Do(tensor.CrossEntropyBackward{Logits: pt.logits, Stats: view(h.stats, m, tensor.StatsWidth), Targets: view(h.targets, m),
+			First: pt.first, SoftCap: c.FinalSoftCap, Scale: scale})
+		p.Do(tensor.MatMulDX{DX: dnorm, DOut: pt.logits, W: pt.w, Add: pt.first > 0})
+	}
+	p.Do(tensor.RMSNormDX{DX: view(h.dresid, m, c.Hidden), DOut: dnorm, X: view(h.resid, m, c.Hidden), W: r.model.Weights.Norm,
+		RMS: view(h.scale, m), Offset: c.NormOffset})
+	p.Do(tensor.Gather{Out: stream, X: view(h.dresid, m, c.Hidden), Rows: view(h.inverse, r.tokens())})
+}

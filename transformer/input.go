@@ -1,0 +1,179 @@
+package transformer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// Masked is the label of a token that isn't to be predicted, as in PyTorch.
+const Masked = -100
+
+// Batch is what goes into a run: sequences of token ids. Shorter ones are padded
+// on the right, which changes nothing for the real tokens.
+type Batch struct {
+	// IDs are the tokens. Id −1−i stands for row i of the soft prompt.
+	IDs [][]int32
+	// Labels, if there is a loss, are in HF's convention: Labels[b][t] is what
+	// token t itself is (predicted from the tokens before it), or Masked.
+	Labels [][]int32
+}
+
+// Targets counts the tokens that have a loss.
+func (b Batch) Targets() int {
+	n := 0
+	for _, labels := range b.Labels {
+		for _, y := range labels[min(1, len(labels)):] {
+			if y != Masked {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// input holds the token ids and what goes with them, for each of N tokens.
+type input struct {
+	ids, positions, segments *tensor.Tensor // [N] I32
+	ropesReady               bool           // the tables of angles are written
+}
+
+func newInput(a *arena, n int) input {
+	return input{
+		ids: a.new("ids", tensor.I32, n), positions: a.new("positions", tensor.I32, n), segments: a.new("segments", tensor.I32, n),
+	}
+}
+
+// state says how far a run is with its batch.
+type state uint8
+
+const (
+	empty state = iota
+	forwarded
+	hasLoss
+)
+
+// batch is what a run remembers of the last Forward.
+type batch struct {
+	sequences, length int       // padded
+	lengths           []int     // of each sequence
+	ragged            bool      // some are shorter
+	labels            [][]int32 // nil: none
+	targets           int       // set by Loss
+	state             state
+}
+
+// prepare checks a batch, uploads it, and lays out the activations for its shape.
+func (r *Run) prepare(ctx context.Context, b Batch) error {
+	if r.closed {
+		return fmt.Errorf("run: %w", tensor.ErrClosed)
+	}
+	next, err := r.measure(b)
+	if err != nil {
+		return err
+	}
+	same := next.sequences == r.batch.sequences && next.length == r.batch.length
+	if err := r.uploadRoPE(ctx); err != nil {
+		return err
+	}
+	r.batch = next
+	if !same {
+		keys := next.length
+		if r.cache != nil {
+			keys = r.cache.keys
+		}
+		r.plan = r.newPlan(next.sequences, next.length, keys, func(s Site, grad bool, shape []int) *tensor.Tensor {
+			return view(r.slots[slotKey{s, grad}], shape...)
+		})
+	}
+	return r.upload(ctx, b)
+}
+
+// measure checks ids, labels and lengths.
+func (r *Run) measure(b Batch) (batch, error) {
+	next := batch{sequences: len(b.IDs), labels: b.Labels}
+	virtual := 0
+	if r.adapters.prompt != nil {
+		virtual = r.adapters.prompt.Rows.Rows()
+	}
+	for i, ids := range b.IDs {
+		if err := r.model.checkIDs(ids, virtual); err != nil {
+			return next, fmt.Errorf("sequence %d: %w", i, err)
+		}
+		next.lengths = append(next.lengths, len(ids))
+		next.length = max(next.length, len(ids))
+	}
+	next.ragged = len(next.lengths) > 0 && slices.Min(next.lengths) < next.length
+	switch {
+	case len(b.IDs) == 0 || len(b.IDs) > r.options.Batch || next.length > r.options.Length:
+		return next, fmt.Errorf("%d sequences of up to %d tokens in a run for %d×%d: %w",
+			len(b.IDs), next.length, r.options.Batch, r.options.Length, ErrInput)
+	case r.cache != nil && next.ragged:
+		return next, fmt.Errorf("sequences of different length in a run with a cache: %w", ErrInput)
+	case r.cache != nil && r.cache.filled+next.length > r.cache.keys:
+		return next, fmt.Errorf("%d tokens after %d in a context of %d: %w", next.length, r.cache.filled, r.cache.keys, ErrInput)
+	case r.cache != nil && r.cache.filled > 0 && len(b.IDs) != r.batch.sequences:
+		return next, fmt.Errorf("%d sequences go on, %d are cached: %w", len(b.IDs), r.batch.sequences, ErrInput)
+	}
+	return next, r.checkLabels(b)
+}
+
+func (r *Run) checkLabels(b Batch) error {
+	if b.Labels != nil && len(b.Labels) != len(b.IDs) {
+		return fmt.Errorf("%d rows of labels for %d sequences: %w", len(b.Labels), len(b.IDs), ErrInput)
+	}
+	for i, labels := range b.Labels {
+		if len(labels) != len(b.IDs[i]) {
+			return fmt.Errorf("sequence %d: %d labels for %d tokens: %w", i, len(labels), len(b.IDs[i]), ErrInput)
+		}
+		for t, y := range labels {
+			if y != Masked && (y < 0 || int(y) >= r.model.Config.VocabSize) {
+				return fmt.Errorf("sequence %d: label %d at position %d is outside the vocabulary of %d: %w", i, y, t, r.model.Config.VocabSize, ErrInput)
+			}
+		}
+	}
+	return nil
+}
+
+// upload writes ids, positions and, where sequences differ in length, segments.
+func (r *Run) upload(ctx context.Context, b Batch) error {
+	n, firstPosition := r.batch.sequences*r.batch.length, r.Cached()
+	ids, positions, segments := make([]int32, n), make([]int32, n), make([]int32, n)
+	for s, seq := range b.IDs {
+		for t := range r.batch.length {
+			i := s*r.batch.length + t
+			positions[i] = int32(firstPosition + t)
+			segments[i] = -1
+			if t < len(seq) {
+				ids[i], segments[i] = seq[t], 0
+			}
+		}
+	}
+	be := r.model.backend
+	if err := tensor.WriteInts(ctx, be, view(r.input.ids, n), ids); err != nil {
+		return err
+	}
+	if err := tensor.WriteInts(ctx, be, view(r.input.positions, n), positions); err != nil {
+		return err
+	}
+	if !r.batch.ragged {
+		return nil
+	}
+	return tensor.WriteInts(ctx, be, view(r.input.segments, n), segments)
+}
+
+// uploadRoPE fills the angle tables, once.
+func (r *Run) uploadRoPE(ctx context.Context) error {
+	if r.input.ropesReady {
+		return nil
+	}
+	for rope, t := range r.ropes {
+		if err := tensor.WriteFloats(ctx, r.model.backend, t, rope.table(t.Rows(), t.Cols())); err != nil {
+			return err
+		}
+	}
+	r.input.ropesReady = true
+	return nil
+}

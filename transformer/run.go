@@ -1,0 +1,150 @@
+package transformer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// RunOptions sizes a run. Its buffers are allocated once, for the largest batch.
+type RunOptions struct {
+	Batch  int // most sequences at a time
+	Length int // most tokens of a sequence in one Forward, virtual tokens included
+
+	// Context, if positive, gives the run a cache for the keys and values of so
+	// many tokens a sequence; Forward then continues where it stopped.
+	Context int
+	// Train keeps what Backward needs.
+	Train bool
+	// Patterns computes attention in steps, so that Scores and Pattern exist.
+	Patterns bool
+	// Adapters plug into the run, in this order.
+	Adapters []Adapter
+
+	// Tap, if set, is called for every site while Forward is recorded. It may
+	// record operations that read or change t, which has the site's shape.
+	Tap func(p *tensor.Pass, s Site, t *tensor.Tensor)
+	// GradTap is the same for the gradients in Backward.
+	GradTap func(p *tensor.Pass, s Site, t *tensor.Tensor)
+}
+
+// Run computes one batch at a time. It belongs to one goroutine.
+type Run struct {
+	model    *Model
+	options  RunOptions
+	memory   arena
+	adapters combined
+	ropes    map[RoPE]*tensor.Tensor // [positions, h]
+	input    input
+	slots    map[slotKey]*tensor.Tensor
+	head     head
+	cache    *cache
+	plan     plan  // views for the shape of the last Forward
+	batch    batch // the last Forward
+	closed   bool
+}
+
+// NewRun allocates a run. Errors wrap ErrInput, tensor.ErrMemory or what an
+// adapter returns.
+func (m *Model) NewRun(o RunOptions) (*Run, error) {
+	if o.Batch < 1 || o.Length < 1 || o.Context < 0 || (o.Train && o.Context > 0) {
+		return nil, fmt.Errorf("run for %d×%d tokens, context %d, train %v: %w", o.Batch, o.Length, o.Context, o.Train, ErrInput)
+	}
+	r := &Run{model: m, options: o, memory: arena{backend: m.backend}}
+	r.allocate()
+	err := r.memory.err
+	if err == nil {
+		err = r.attach(o.Adapters)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Run) allocate() {
+	c, o := r.model.Config, r.options
+	keys := o.Length
+	if o.Context > 0 {
+		keys = o.Context
+		r.cache = newCache(&r.memory, c, o.Batch, o.Context)
+	}
+	r.input = newInput(&r.memory, r.Capacity())
+	r.slots = r.allocatePlan(keys)
+	r.head = newHead(&r.memory, c, r.Capacity(), o.Train)
+	r.ropes = map[RoPE]*tensor.Tensor{}
+	for _, l := range c.Layers {
+		if r.ropes[l.RoPE] == nil {
+			r.ropes[l.RoPE] = r.memory.new("rope", tensor.F32, keys, c.HeadDim)
+		}
+	}
+}
+
+// Model returns what the run computes with.
+func (r *Run) Model() *Model { return r.model }
+
+// Capacity returns the most tokens of one Forward, over all sequences.
+func (r *Run) Capacity() int { return r.options.Batch * r.options.Length }
+
+// Trains says whether the run can do Backward.
+func (r *Run) Trains() bool { return r.options.Train }
+
+// Close frees the run's buffers. A second call does nothing.
+func (r *Run) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	err := r.memory.close()
+	for _, f := range r.adapters.close {
+		err = errors.Join(err, f())
+	}
+	return err
+}
+
+// Forward runs a batch through the blocks. Logits, Loss and Backward go on from
+// there. Errors wrap ErrInput if the batch doesn't fit the model or the run.
+func (r *Run) Forward(ctx context.Context, b Batch) error {
+	if err := r.prepare(ctx, b); err != nil {
+		return err
+	}
+	p := tensor.Begin(r.model.backend)
+	r.forward(p)
+	if err := p.Submit(ctx); err != nil {
+		return err
+	}
+	r.batch.state = forwarded
+	if r.cache != nil {
+		r.cache.filled += r.batch.length
+	}
+	return nil
+}
+
+// Backward takes the gradient of the last Loss, summed over all targets and times
+// scale, back to everything that is trained. It is added to what is there.
+func (r *Run) Backward(ctx context.Context, scale float32) error {
+	if !r.options.Train || r.batch.state != hasLoss || r.closed {
+		return fmt.Errorf("backward needs an open run with Train, after Loss: %w", ErrInput)
+	}
+	p := tensor.Begin(r.model.backend)
+	r.backward(p, scale)
+	r.batch.state = empty
+	return p.Submit(ctx)
+}
+
+// Reset empties the cache, so that the next Forward starts new sequences.
+func (r *Run) Reset() {
+	if r.cache != nil {
+		r.cache.filled = 0
+	}
+}
+
+// Cached returns how many tokens of each sequence are in the cache.
+func (r *Run) Cached() int {
+	if r.cache == nil {
+		return 0
+	}
+	return r.cache.filled
+}
