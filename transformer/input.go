@@ -177,3 +177,22 @@ func (r *Run) uploadRoPE(ctx context.Context) error {
 	r.input.ropesReady = true
 	return nil
 }
+
+// WithPrompt returns b with the run's virtual tokens in front of each sequence.
+// They have no labels, but the last of them predicts the first real token, if that
+// has one, as in HF PEFT.
+func (r *Run) WithPrompt(b Batch) Batch {
+	virtual := r.Virtual()
+	if len(virtual) == 0 {
+		return b
+	}
+	masked := slices.Repeat([]int32{Masked}, len(virtual))
+	var out Batch
+	for _, ids := range b.IDs {
+		out.IDs = append(out.IDs, slices.Concat(virtual, ids))
+	}
+	for _, labels := range b.Labels {
+		out.Labels = append(out.Labels, slices.Concat(masked, labels))
+	}
+	return out
+}

@@ -3,17 +3,18 @@ package gemm
 import "sync"
 
 const (
-	kBlock    = 256  // terms of the sum per packed block: a panel of B (16 KiB) and one of A (8 KiB) share the L1 cache
-	mBlock    = 96   // rows of A per packed block: 128 KiB of the L2 cache
-	nBlock    = 256  // columns of B per packed block: 256 KiB
-	skinnyRun = 1024 // terms of the sum per call of dots
+	kBlock      = 256 // terms of the sum per packed block: a panel of B (16 KiB) and one of A (8 KiB) share the L1 cache
+	mBlock      = 96  // rows of A per packed block: 128 KiB of the L2 cache
+	nBlock      = 256 // columns of B per packed block: 256 KiB
+	unpackedLen = max(slots*max(kBlock, nBlock), streamed*skinnyRun)
+	skinnyRun   = 512 // terms of the sum per call of dots: the small operand (32 KiB at most) and four rows stay close
 )
 
 // scratch is the memory of one worker during one task.
 type scratch struct {
 	a        [(mBlock + tileHeight - 1) / tileHeight * slots * kBlock]float32
 	b        [nBlock * kBlock]float32
-	unpacked [slots * kBlock * 2]float32 // rows of a source: a group of eight or four
+	unpacked [unpackedLen]float32        // a source's part of eight rows to pack or four to multiply
 	edge     [mBlock * tileWidth]float32 // tiles that don't go to c directly
 	group    [slots][]float32            // rows to transpose
 	stream   [streamed][]float32         // rows to multiply

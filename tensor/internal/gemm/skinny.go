@@ -1,7 +1,7 @@
 package gemm
 
 // maxSkinny is the size of the small dimension up to which inner products beat packing.
-const maxSkinny = 8
+const maxSkinny = 16
 
 // orientSkinny turns the product so that c has few columns and reports whether the rows of the left operand
 // then run along k, as the method requires.
@@ -26,15 +26,15 @@ func (j *job) prepareSkinny() {
 		j.small, j.smallStep = j.b.f32, j.b.stride
 		return
 	}
-	if cap(j.buffer) < perRow {
-		j.buffer = make([]float32, perRow)
-	}
-	j.small, j.smallStep = j.buffer[:perRow], j.k
 	j.unpackSmall()
 }
 
-// unpackSmall fills the rows of the small operand from its stored rows.
+// unpackSmall makes rows of the small operand from its stored rows.
 func (j *job) unpackSmall() {
+	if need := j.c.cols * j.k; cap(j.buffer) < need {
+		j.buffer = make([]float32, need)
+	}
+	j.small, j.smallStep = j.buffer, j.k
 	if j.b.alongK {
 		for i := range j.c.cols {
 			j.b.source.Row(j.small[i*j.k:][:j.k], i, 0)

@@ -11,14 +11,31 @@ TEXT ·f16ToF32(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), CX
 	MOVQ n+16(FP), DX
 
-loop:
-	SUBQ      $0x08, DX
+wide:
+	CMPQ      DX, $0x20
+	JL        narrow
+	VCVTPH2PS (CX), Y0
+	VMOVUPS   Y0, (AX)
+	VCVTPH2PS 16(CX), Y0
+	VMOVUPS   Y0, 32(AX)
+	VCVTPH2PS 32(CX), Y0
+	VMOVUPS   Y0, 64(AX)
+	VCVTPH2PS 48(CX), Y0
+	VMOVUPS   Y0, 96(AX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x20, DX
+	JMP       wide
+
+narrow:
+	CMPQ      DX, $0x08
 	JL        done
 	VCVTPH2PS (CX), Y0
 	VMOVUPS   Y0, (AX)
-	ADDQ      $0x20, AX
-	ADDQ      $0x10, CX
-	JMP       loop
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000010, CX
+	SUBQ      $0x08, DX
+	JMP       narrow
 
 done:
 	VZEROUPPER
@@ -31,14 +48,31 @@ TEXT ·f32ToF16(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), CX
 	MOVQ n+16(FP), DX
 
-loop:
-	SUBQ      $0x08, DX
+wide:
+	CMPQ      DX, $0x20
+	JL        narrow
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	VMOVUPS   32(CX), Y0
+	VCVTPS2PH $0x00, Y0, 16(AX)
+	VMOVUPS   64(CX), Y0
+	VCVTPS2PH $0x00, Y0, 32(AX)
+	VMOVUPS   96(CX), Y0
+	VCVTPS2PH $0x00, Y0, 48(AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000080, CX
+	SUBQ      $0x20, DX
+	JMP       wide
+
+narrow:
+	CMPQ      DX, $0x08
 	JL        done
 	VMOVUPS   (CX), Y0
 	VCVTPS2PH $0x00, Y0, (AX)
-	ADDQ      $0x10, AX
-	ADDQ      $0x20, CX
-	JMP       loop
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x08, DX
+	JMP       narrow
 
 done:
 	VZEROUPPER
@@ -51,15 +85,36 @@ TEXT ·bf16ToF32(SB), NOSPLIT, $0-24
 	MOVQ src+8(FP), CX
 	MOVQ n+16(FP), DX
 
-loop:
-	SUBQ      $0x08, DX
+wide:
+	CMPQ      DX, $0x20
+	JL        narrow
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	VPMOVZXWD 16(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	VPMOVZXWD 32(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 64(AX)
+	VPMOVZXWD 48(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 96(AX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x20, DX
+	JMP       wide
+
+narrow:
+	CMPQ      DX, $0x08
 	JL        done
 	VPMOVZXWD (CX), Y0
 	VPSLLD    $0x10, Y0, Y0
 	VMOVUPS   Y0, (AX)
-	ADDQ      $0x20, AX
-	ADDQ      $0x10, CX
-	JMP       loop
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000010, CX
+	SUBQ      $0x08, DX
+	JMP       narrow
 
 done:
 	VZEROUPPER
@@ -81,8 +136,64 @@ TEXT ·f32ToBF16(SB), NOSPLIT, $0-24
 	VMOVD        BX, X2
 	VPBROADCASTD X2, Y2
 
-loop:
-	SUBQ         $0x08, DX
+wide:
+	CMPQ         DX, $0x20
+	JL           narrow
+	VMOVUPS      (CX), Y3
+	VCMPPS       $0x03, Y3, Y3, Y5
+	VPSRLD       $0x10, Y3, Y4
+	VPAND        Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPOR         Y2, Y3, Y3
+	VBLENDVPS    Y5, Y3, Y4, Y4
+	VPSRLD       $0x10, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X3
+	VPACKUSDW    X3, X4, X4
+	VMOVDQU      X4, (AX)
+	VMOVUPS      32(CX), Y3
+	VCMPPS       $0x03, Y3, Y3, Y5
+	VPSRLD       $0x10, Y3, Y4
+	VPAND        Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPOR         Y2, Y3, Y3
+	VBLENDVPS    Y5, Y3, Y4, Y4
+	VPSRLD       $0x10, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X3
+	VPACKUSDW    X3, X4, X4
+	VMOVDQU      X4, 16(AX)
+	VMOVUPS      64(CX), Y3
+	VCMPPS       $0x03, Y3, Y3, Y5
+	VPSRLD       $0x10, Y3, Y4
+	VPAND        Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPOR         Y2, Y3, Y3
+	VBLENDVPS    Y5, Y3, Y4, Y4
+	VPSRLD       $0x10, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X3
+	VPACKUSDW    X3, X4, X4
+	VMOVDQU      X4, 32(AX)
+	VMOVUPS      96(CX), Y3
+	VCMPPS       $0x03, Y3, Y3, Y5
+	VPSRLD       $0x10, Y3, Y4
+	VPAND        Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPOR         Y2, Y3, Y3
+	VBLENDVPS    Y5, Y3, Y4, Y4
+	VPSRLD       $0x10, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X3
+	VPACKUSDW    X3, X4, X4
+	VMOVDQU      X4, 48(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000080, CX
+	SUBQ         $0x20, DX
+	JMP          wide
+
+narrow:
+	CMPQ         DX, $0x08
 	JL           done
 	VMOVUPS      (CX), Y3
 	VCMPPS       $0x03, Y3, Y3, Y5
@@ -96,9 +207,10 @@ loop:
 	VEXTRACTI128 $0x01, Y4, X3
 	VPACKUSDW    X3, X4, X4
 	VMOVDQU      X4, (AX)
-	ADDQ         $0x10, AX
-	ADDQ         $0x20, CX
-	JMP          loop
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x08, DX
+	JMP          narrow
 
 done:
 	VZEROUPPER

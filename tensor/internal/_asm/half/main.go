@@ -7,14 +7,16 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// lanes is the number of elements a conversion loop handles per round: one YMM register of float32.
-const lanes = 8
+const (
+	lanes  = 8 // float32 values of a YMM register
+	unroll = 4 // registers per round; short code lets the processor look further ahead for loads
+)
 
 // conversion emits the code that converts eight elements.
 type conversion func(dst, src Mem)
 
-// convert emits a loop over n elements, a multiple of lanes. setup emits the code that comes before the
-// loop and returns that of its body.
+// convert emits loops over n elements, a multiple of lanes. setup emits the code that comes before the
+// loops and returns that of their bodies.
 func convert(name, signature, doc string, dstSize, srcSize int, setup func() conversion) {
 	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
@@ -24,13 +26,20 @@ func convert(name, signature, doc string, dstSize, srcSize int, setup func() con
 	n := Load(Param("n"), GP64())
 	body := setup()
 
-	Label("loop")
-	SUBQ(Imm(lanes), n)
-	JL(LabelRef("done"))
-	body(Mem{Base: dst}, Mem{Base: src})
-	ADDQ(Imm(uint64(lanes*dstSize)), dst)
-	ADDQ(Imm(uint64(lanes*srcSize)), src)
-	JMP(LabelRef("loop"))
+	loop := func(label, exit string, registers int) {
+		Label(label)
+		CMPQ(n, Imm(uint64(registers*lanes)))
+		JL(LabelRef(exit))
+		for i := range registers {
+			body(Mem{Base: dst, Disp: i * lanes * dstSize}, Mem{Base: src, Disp: i * lanes * srcSize})
+		}
+		ADDQ(U32(uint32(registers*lanes*dstSize)), dst)
+		ADDQ(U32(uint32(registers*lanes*srcSize)), src)
+		SUBQ(Imm(uint64(registers*lanes)), n)
+		JMP(LabelRef(label))
+	}
+	loop("wide", "narrow", unroll)
+	loop("narrow", "done", 1)
 	Label("done")
 	VZEROUPPER()
 	RET()
