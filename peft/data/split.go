@@ -1,0 +1,47 @@
+package data
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// Split holds a part of the examples back: of plain text the end, of rows a random
+// choice that only the seed decides. There is at least one example on either side
+// if fraction is above 0 and there are two. Both sides keep the file's order.
+func (s *Set) Split(fraction float64, seed uint64) (train, valid *Set) {
+	n := len(s.Examples)
+	held := 0
+	if fraction > 0 && n > 1 {
+		held = min(max(1, int(math.Round(fraction*float64(n)))), n-1)
+	}
+	out := make([]bool, n)
+	if s.Format == Text {
+		for i := n - held; i < n; i++ {
+			out[i] = true
+		}
+	} else {
+		for _, i := range rand.New(rand.NewPCG(seed, splitStream)).Perm(n)[:held] {
+			out[i] = true
+		}
+	}
+	train, valid = s.empty(), s.empty()
+	for i, e := range s.Examples {
+		if out[i] {
+			valid.Examples = append(valid.Examples, e)
+		} else {
+			train.Examples = append(train.Examples, e)
+		}
+	}
+	return train, valid
+}
+
+// splitStream tells the generator of splits from those of epochs, which count from
+// 0.
+const splitStream = math.MaxUint64
+
+// empty returns the set without its examples.
+func (s *Set) empty() *Set {
+	c := *s
+	c.Examples = nil
+	return &c
+}
