@@ -46,8 +46,9 @@ func (r *Run) forwardAttention(p *tensor.Pass, l int) {
 	r.project(p, l, OProj, AttnProj, Z)
 	if c.PostNorms {
 		r.norm(p, l, AttnOut, Norm1PostScale, AttnProj, w.Norm1Post)
+	} else {
+		r.tap(p, Site{l, AttnOut}, a[AttnOut])
 	}
-	r.tap(p, Site{l, AttnOut}, a[AttnOut])
 	p.Do(tensor.Add{Out: a[ResidMid], A: a[ResidPre], B: a[AttnOut]})
 	r.tap(p, Site{l, ResidMid}, a[ResidMid])
 }
@@ -86,8 +87,9 @@ func (r *Run) forwardMLP(p *tensor.Pass, l int) {
 	r.project(p, l, DownProj, MLPProj, MLPPost)
 	if c.PostNorms {
 		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj, w.Norm2Post)
+	} else {
+		r.tap(p, Site{l, MLPOut}, a[MLPOut])
 	}
-	r.tap(p, Site{l, MLPOut}, a[MLPOut])
 	p.Do(tensor.Add{Out: a[ResidPost], A: a[ResidMid], B: a[MLPOut]})
 	r.tap(p, Site{l, ResidPost}, a[ResidPost])
 }

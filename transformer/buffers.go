@@ -148,10 +148,10 @@ func (r *Run) newPlan(sequences, length, keys int, get func(s Site, grad bool, s
 // shape returns a point's dimensions for a batch.
 func (r *Run) shape(p Point, sequences, length, keys int) []int {
 	c, n := r.model.Config, sequences*length
-	if size := pointInfo[p].size; size != nil {
-		return []int{n, size(c)}
+	if p == Scores || p == Pattern {
+		return []int{n * c.Heads, keys}
 	}
-	return []int{n * c.Heads, keys}
+	return []int{n, p.size(c, keys)}
 }
 
 // slotKey tells an activation's buffer from its gradient's.

@@ -12,8 +12,8 @@ type cache struct {
 func newCache(a *arena, c *Config, sequences, capacity int) *cache {
 	ca := &cache{keys: capacity}
 	for l := range c.Layers {
-		ca.k = append(ca.k, a.new(Site{l, RotK}.String()+".cache", tensor.F32, sequences*capacity, keys(c)))
-		ca.v = append(ca.v, a.new(Site{l, V}.String()+".cache", tensor.F32, sequences*capacity, keys(c)))
+		ca.k = append(ca.k, a.new(Site{l, RotK}.String()+".cache", tensor.F32, sequences*capacity, c.KVHeads*c.HeadDim))
+		ca.v = append(ca.v, a.new(Site{l, V}.String()+".cache", tensor.F32, sequences*capacity, c.KVHeads*c.HeadDim))
 	}
 	return ca
 }

@@ -49,7 +49,7 @@ const (
 // it has the activation in the same form.
 var pointInfo = [numPoints]struct {
 	name string
-	size func(c *Config) int // values per token; nil: not per token
+	dims func(c *Config) []int // of one token's values; nil: one row of keys per head
 }{
 	Embed:          {"hook_embed", width},
 	ResidPre:       {"hook_resid_pre", width},
@@ -58,15 +58,15 @@ var pointInfo = [numPoints]struct {
 	Q:              {"attn.hook_q", queries},
 	K:              {"attn.hook_k", keys},
 	V:              {"attn.hook_v", keys},
-	QNormScale:     {"attn.q_norm.hook_scale", func(c *Config) int { return c.Heads }},
+	QNormScale:     {"attn.q_norm.hook_scale", func(c *Config) []int { return []int{c.Heads, 1} }},
 	QNorm:          {"attn.q_norm.hook_out", queries},
-	KNormScale:     {"attn.k_norm.hook_scale", func(c *Config) int { return c.KVHeads }},
+	KNormScale:     {"attn.k_norm.hook_scale", func(c *Config) []int { return []int{c.KVHeads, 1} }},
 	KNorm:          {"attn.k_norm.hook_out", keys},
 	RotQ:           {"attn.hook_rot_q", queries},
 	RotK:           {"attn.hook_rot_k", keys},
 	Scores:         {"attn.hook_attn_scores", nil},
 	Pattern:        {"attn.hook_pattern", nil},
-	AttnStats:      {"attn.hook_lse", func(c *Config) int { return 2 * c.Heads }},
+	AttnStats:      {"attn.hook_lse", func(c *Config) []int { return []int{c.Heads, 2} }},
 	Z:              {"attn.hook_z", queries},
 	AttnProj:       {"attn.hook_out", width},
 	Norm1PostScale: {"ln1_post.hook_scale", one},
@@ -83,11 +83,39 @@ var pointInfo = [numPoints]struct {
 	ResidPost:      {"hook_resid_post", width},
 }
 
-func one(*Config) int           { return 1 }
-func width(c *Config) int       { return c.Hidden }
-func queries(c *Config) int     { return c.Heads * c.HeadDim }
-func keys(c *Config) int        { return c.KVHeads * c.HeadDim }
-func hiddenUnits(c *Config) int { return c.FFN }
+func one(*Config) []int           { return []int{1} }
+func width(c *Config) []int       { return []int{c.Hidden} }
+func queries(c *Config) []int     { return []int{c.Heads, c.HeadDim} }
+func keys(c *Config) []int        { return []int{c.KVHeads, c.HeadDim} }
+func hiddenUnits(c *Config) []int { return []int{c.FFN} }
+
+// Points returns all points in the order of the forward pass.
+func Points() []Point {
+	all := make([]Point, numPoints)
+	for i := range all {
+		all[i] = Point(i)
+	}
+	return all
+}
+
+// Shape returns the dimensions that TransformerLens gives a point's values for
+// sequences of the given length: [batch, length, …], and for Scores and Pattern
+// [batch, heads, length, keys].
+func (p Point) Shape(c *Config, batch, length, keys int) []int {
+	if dims := pointInfo[p].dims; dims != nil {
+		return append([]int{batch, length}, dims(c)...)
+	}
+	return []int{batch, c.Heads, length, keys}
+}
+
+// size returns how many values a point has for each token.
+func (p Point) size(c *Config, keys int) int {
+	n := 1
+	for _, d := range p.Shape(c, 1, 1, keys) {
+		n *= d
+	}
+	return n
+}
 
 // Site is an activation of a model: a point of a layer. Embed has no layer.
 type Site struct {
@@ -143,10 +171,10 @@ var projInfo = [NumProj]struct {
 	name, module string
 	size         func(c *Config) (out, in int)
 }{
-	QProj:    {"q_proj", "self_attn", func(c *Config) (int, int) { return queries(c), c.Hidden }},
-	KProj:    {"k_proj", "self_attn", func(c *Config) (int, int) { return keys(c), c.Hidden }},
-	VProj:    {"v_proj", "self_attn", func(c *Config) (int, int) { return keys(c), c.Hidden }},
-	OProj:    {"o_proj", "self_attn", func(c *Config) (int, int) { return c.Hidden, queries(c) }},
+	QProj:    {"q_proj", "self_attn", func(c *Config) (int, int) { return c.Heads * c.HeadDim, c.Hidden }},
+	KProj:    {"k_proj", "self_attn", func(c *Config) (int, int) { return c.KVHeads * c.HeadDim, c.Hidden }},
+	VProj:    {"v_proj", "self_attn", func(c *Config) (int, int) { return c.KVHeads * c.HeadDim, c.Hidden }},
+	OProj:    {"o_proj", "self_attn", func(c *Config) (int, int) { return c.Hidden, c.Heads * c.HeadDim }},
 	GateProj: {"gate_proj", "mlp", func(c *Config) (int, int) { return c.FFN, c.Hidden }},
 	UpProj:   {"up_proj", "mlp", func(c *Config) (int, int) { return c.FFN, c.Hidden }},
 	DownProj: {"down_proj", "mlp", func(c *Config) (int, int) { return c.Hidden, c.FFN }},
