@@ -1,0 +1,118 @@
+package gpu
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// headsConsts are the constants of shaders/heads.wgsl.
+type headsConsts struct {
+	Elem         alias
+	Cols, Height uint32
+}
+
+// headsParams are Params of shaders/heads.wgsl.
+type headsParams struct {
+	Queries, Keys, First, Prefix, Window uint32
+	KVHeads, Share, Segmented, Blocks    uint32
+	Start, End                           uint32
+	FromRow, ToRow                       uint32
+	Accumulate                           uint32
+	Scale, SoftCap                       float32
+	Infinity                             float32
+}
+
+// A streaming is the geometry of the kernels that stream over tiles of keys or rows.
+type streaming struct {
+	tensor.Heads
+	cols   int // Elems in a head, lanes side by side
+	height int // lanes below each other, each for 4 rows or keys
+	consts headsConsts
+
+	segmented bool
+}
+
+// maxHeadLanes bounds the Elems in a head, because a workgroup has a lane for each.
+const maxHeadLanes = 256
+
+func (r *recorder) streaming(h tensor.Heads, segment *tensor.Tensor) (streaming, error) {
+	kind, width := elem(h.Dim)
+	s := streaming{Heads: h, cols: h.Dim / width, segmented: segment != nil}
+	if s.cols > maxHeadLanes {
+		return s, fmt.Errorf("head size %d, at most %d, or %d in multiples of 4: %w",
+			h.Dim, maxHeadLanes, 4*maxHeadLanes, tensor.ErrUnsupported)
+	}
+	s.height = max(1, int(r.tune.rowThreads)/s.cols)
+	s.consts = headsConsts{kind, uint32(s.cols), uint32(s.height)}
+	return s, nil
+}
+
+// tile is the number of keys or rows that are in work together.
+func (s streaming) tile() int { return 4 * s.cols }
+
+// rows is the number of queries of all heads that share a key head.
+func (s streaming) rows() int { return s.Queries * s.Heads.Heads / s.KVHeads }
+
+// blocks is the number of workgroups for n rows or keys of a key head.
+func (s streaming) blocks(n int) int { return ceilDiv(n, 4*s.height) }
+
+func (s streaming) program(name, entry string) file {
+	return file{names: withElem(s.Dim, "heads+"+name), entry: entry, consts: s.consts}
+}
+
+func (s streaming) params(blocks int, start, end uint32) headsParams {
+	return headsParams{
+		Queries: uint32(s.Queries), Keys: uint32(s.Keys), First: uint32(s.First), Prefix: uint32(s.Prefix),
+		Window: window(s.Heads), KVHeads: uint32(s.KVHeads), Share: uint32(s.Heads.Heads / s.KVHeads),
+		Segmented: flag(s.segmented), Blocks: uint32(blocks), Start: start, End: end,
+		Scale: s.Scale, SoftCap: s.SoftCap, Infinity: float32(math.Inf(1)),
+	}
+}
+
+// window is the window for kernels, which have no sign for none.
+func window(h tensor.Heads) uint32 {
+	if h.Window == 0 {
+		return math.MaxInt32
+	}
+	return uint32(min(h.Window, math.MaxInt32))
+}
+
+// keyTiles bounds the number of tiles that a block of rows passes through.
+func (s streaming) keyTiles() int {
+	keys := s.First + s.Queries
+	if s.Window > 0 {
+		keys = min(keys, s.Window+4*s.height)
+	}
+	return ceilDiv(s.Prefix, s.tile()) + ceilDiv(keys, s.tile()) + 1
+}
+
+// overRows adds a kernel that goes through tiles of keys for blocks of rows, with so
+// many loop iterations for each tile.
+func (r *recorder) overRows(s streaming, l task, steps int) error {
+	blocks := s.blocks(s.rows())
+	l.steps = s.keyTiles()*(steps+1) + s.cols
+	return r.inTurns(l, s.Batch*s.KVHeads*blocks, func(start, end uint32) any { return s.params(blocks, start, end) })
+}
+
+// segmentOr binds a tensor in the place of segments that there are none of. The
+// kernel doesn't read it.
+func segmentOr(segment, other *tensor.Tensor) operand {
+	if segment == nil {
+		return whole(other)
+	}
+	return whole(segment)
+}
+
+func (r *recorder) attention(o tensor.Attention) error {
+	s, err := r.streaming(o.Heads, o.Segment)
+	if err != nil {
+		return err
+	}
+	return r.overRows(s, task{
+		program:  s.program("attention", "forward"),
+		operands: []operand{whole(o.Z), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V), segmentOr(o.Segment, o.Q)},
+		cost:     o.Flops(),
+	}, 2*s.cols+s.tile())
+}

@@ -1,0 +1,28 @@
+package gpu
+
+import "github.com/gpupeft/gpupeft/tensor"
+
+// copyParams are Params of shaders/copy.wgsl. Strides and firsts count elements.
+type copyParams struct {
+	Count               uint32 // elements of one sequence
+	Total               uint32 // elements of all sequences
+	DstStride, DstFirst uint32
+	SrcStride, SrcFirst uint32
+}
+
+func (r *recorder) copyRows(o tensor.Copy) error {
+	kind, width := elem(o.Dst.Cols())
+	cols := uint32(o.Dst.Cols() / width)
+	total := o.Batch * o.Rows * int(cols)
+	return r.add(task{
+		program:  file{names: "copy", entry: "forward", consts: elemConsts{kind, elementwiseThreads}},
+		operands: []operand{whole(o.Dst), whole(o.Src)},
+		params: copyParams{
+			Count: uint32(o.Rows) * cols, Total: uint32(total),
+			DstStride: uint32(o.DstStride) * cols, DstFirst: uint32(o.DstFirst) * cols,
+			SrcStride: uint32(o.SrcStride) * cols, SrcFirst: uint32(o.SrcFirst) * cols,
+		},
+		groups: r.fold(ceilDiv(total, elementwiseThreads)),
+		cost:   o.Flops(),
+	})
+}
