@@ -5,49 +5,82 @@ import "math"
 func (k *task[T]) attention(o Attention) {
 	h, z, stats := o.Heads, k.floats(o.Z), k.floats(o.Stats)
 	q, keys, v, segment := k.floats(o.Q), k.floats(o.K), k.floats(o.V), k.segments(o.Segment)
-	k.eachQuery(h, 4*h.Dim*h.Keys, func(b, head, i int, seen []int, row []T) {
-		kv, dst, stat := h.kvHead(head), atQuery(h, z, b, head, i), atStats(h, stats, b, head, i)
-		clear(dst)
-		stat[0], stat[1] = T(math.Inf(-1)), 0
-		seen = h.visible(b, i, segment, seen)
-		if len(seen) == 0 {
-			return
+	k.eachTile(h, func(t tile, scores []T, seen []int) {
+		scores = k.scoreTile(t, q, keys, scores)
+		for r := range t.rows {
+			i, row := t.query+r, scores[r*t.cols:][:t.cols]
+			stat := atStats(h, stats, t.b, t.head, i)
+			stat[0], stat[1] = T(math.Inf(-1)), 0
+			seen = h.visible(t.b, i, segment, seen[:0])
+			if len(seen) == 0 {
+				clear(row)
+				continue
+			}
+			hide(row, seen, t.key)
+			top := maximum(row)
+			sum := k.expSum(row, row, top)
+			scaleTo(row, row, 1/sum)
+			stat[0] = top + T(math.Log(float64(sum)))
 		}
-		p := row[:len(seen)]
-		k.scores(h, atQuery(h, q, b, head, i), keys, b, kv, seen, p)
-		top := maximum(p)
-		sum := k.expSum(p, p, top)
-		stat[0] = top + T(math.Log(float64(sum)))
-		for n, j := range seen {
-			k.axpy(p[n]/sum, atKey(h, v, b, kv, j), dst)
-		}
+		k.multiply(alone, multiplication[T]{out: queriesOf(t, z), a: rowsOf(scores, t.cols), b: keysOf(t, v), scale: 1})
 	})
 }
 
 func (k *task[T]) attentionBackward(o AttentionBackward) {
-	h, dq, dk, dv := o.Heads, k.floats(o.DQ), k.floats(o.DK), k.floats(o.DV)
-	q, keys, v, segment := k.floats(o.Q), k.floats(o.K), k.floats(o.V), k.segments(o.Segment)
-	z, dz, stats := k.floats(o.Z), k.floats(o.DZ), k.floats(o.Stats)
+	h, dk, dv := o.Heads, k.floats(o.DK), k.floats(o.DV)
 	start := func(b, kv int) {
 		clearKeys(h, dk, b, kv)
 		clearKeys(h, dv, b, kv)
 	}
-	k.eachKeyHead(h, start, func(b, head, i int, seen []int, row []T) {
-		kv, stat := h.kvHead(head), atStats(h, stats, b, head, i)
-		q, dq, dz := atQuery(h, q, b, head, i), atQuery(h, dq, b, head, i), atQuery(h, dz, b, head, i)
-		clear(dq)
-		stat[1] = k.dot(dz, atQuery(h, z, b, head, i))
-		seen = h.visible(b, i, segment, seen)
-		s := row[:len(seen)]
-		k.scores(h, q, keys, b, kv, seen, s)
-		for n, j := range seen {
-			p := exp(s[n] - stat[0])
-			k.axpy(p, dz, atKey(h, dv, b, kv, j))
-			g := p * (k.dot(dz, atKey(h, v, b, kv, j)) - stat[1]) * capSlope(s[n], T(h.SoftCap)) * T(h.Scale)
-			k.axpy(g, atKey(h, keys, b, kv, j), dq)
-			k.axpy(g, q, atKey(h, dk, b, kv, j))
+	k.eachKeyHead(h, start, func(b, head int) {
+		p, g := make([]T, h.tileSize()), make([]T, h.tileSize())
+		for i := 0; i < h.Queries && !k.cancelled(); i += queryBlock {
+			k.attentionBackwardTile(o, h.tile(b, head, i), p, g)
 		}
 	})
+}
+
+// attentionBackwardTile computes the gradient of a tile's queries, and adds its
+// part to those of its keys. p and g have room for P and g of the formulas.
+func (k *task[T]) attentionBackwardTile(o AttentionBackward, t tile, p, g []T) {
+	q, keys, v, dz := k.floats(o.Q), k.floats(o.K), k.floats(o.V), queriesOf(t, k.floats(o.DZ))
+	p = k.scoreTile(t, q, keys, p)
+	g = g[:len(p)]
+	k.multiply(alone, multiplication[T]{out: rowsOf(g, t.cols), a: dz, b: keysOf(t, v).transposed(), scale: 1})
+	k.gradientOfScores(o, t, p, g)
+
+	pm, gm := rowsOf(p, t.cols), rowsOf(g, t.cols)
+	k.multiply(alone, multiplication[T]{out: keysOf(t, k.floats(o.DV)), a: pm.transposed(), b: dz, scale: 1, add: true})
+	k.multiply(alone, multiplication[T]{out: keysOf(t, k.floats(o.DK)), a: gm.transposed(), b: queriesOf(t, q), scale: 1, add: true})
+	k.multiply(alone, multiplication[T]{out: queriesOf(t, k.floats(o.DQ)), a: gm, b: keysOf(t, keys), scale: 1})
+}
+
+// gradientOfScores turns a tile's scores s in p into P, and DZ·V in g into the g
+// of the formulas.
+func (k *task[T]) gradientOfScores(o AttentionBackward, t tile, p, g []T) {
+	h, z, dz, stats := o.Heads, k.floats(o.Z), k.floats(o.DZ), k.floats(o.Stats)
+	segment, scale, limit := k.segments(o.Segment), T(o.Scale), T(o.SoftCap)
+	seen := make([]int, 0, h.Keys)
+	for r := range t.rows {
+		i := t.query + r
+		p, g := p[r*t.cols:][:t.cols], g[r*t.cols:][:t.cols]
+		stat := atStats(h, stats, t.b, t.head, i)
+		stat[1] = k.dot(atQuery(h, dz, t.b, t.head, i), atQuery(h, z, t.b, t.head, i))
+		seen = h.visible(t.b, i, segment, seen[:0])
+		if len(seen) == 0 {
+			clear(p)
+			clear(g)
+			continue
+		}
+		for j, s := range p {
+			g[j] = (g[j] - stat[1]) * capSlope(s, limit) * scale
+		}
+		hide(p, seen, t.key)
+		k.expSum(p, p, stat[0])
+		for j, v := range p {
+			g[j] *= v
+		}
+	}
 }
 
 // segments returns the values of the optional operand.
@@ -56,12 +89,4 @@ func (k *task[T]) segments(t *Tensor) []int32 {
 		return nil
 	}
 	return k.ints(t)
-}
-
-// scores fills row with the scores of query q for the keys seen.
-func (k *task[T]) scores(h Heads, q, keys []T, b, kvHead int, seen []int, row []T) {
-	scale, limit := T(h.Scale), T(h.SoftCap)
-	for n, j := range seen {
-		row[n] = capped(scale*k.dot(q, atKey(h, keys, b, kvHead, j)), limit)
-	}
 }

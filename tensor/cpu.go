@@ -21,7 +21,7 @@ type CPU struct{ host[float32] }
 func NewCPU(workers int) *CPU {
 	info := Info{Kind: "cpu", Name: runtime.GOARCH, Type: "cpu", Threads: workers}
 	return &CPU{newHost(info, vectors[float32]{
-		dot: vec.Dot, axpy: vec.Axpy, expSum: vec.ExpSum, widen: widen32, multiply: multiply32,
+		dot: vec.Dot, axpy: vec.Axpy, expSum: vec.ExpSum, widen: widen32, gemm: gemm32,
 	})}
 }
 
@@ -34,7 +34,7 @@ type Float64 struct{ host[float64] }
 func NewFloat64() *Float64 {
 	info := Info{Kind: "cpu", Name: runtime.GOARCH + " float64", Type: "cpu"}
 	return &Float64{newHost(info, vectors[float64]{
-		dot: dot64, axpy: axpy64, expSum: expSum64, widen: widen64, multiply: multiply64,
+		dot: dot64, axpy: axpy64, expSum: expSum64, widen: widen64, gemm: gemm64,
 	})}
 }
 
@@ -59,18 +59,27 @@ type real interface{ float32 | float64 }
 
 // vectors are the inner loops that have a faster form in float32.
 type vectors[T real] struct {
-	dot      func(x, y []T) T                         // Σ x·y
-	axpy     func(alpha T, x, y []T)                  // y += alpha·x
-	expSum   func(dst, src []T, shift T) T            // dst = exp(src−shift); the sum of dst
-	widen    func(dt DType, dst []T, stored []uint16) // dst = the values of stored weights
-	multiply func(each gemm.Parallel, p multiplication[T]) error
+	dot    func(x, y []T) T                                    // Σ x·y
+	axpy   func(alpha T, x, y []T)                             // y += alpha·x
+	expSum func(dst, src []T, shift T) T                       // dst = exp(src−shift); the sum of dst
+	widen  func(dt DType, dst []T, stored []uint16)            // dst = the values of stored weights
+	gemm   func(each gemm.Parallel, p multiplication[T]) error // out = scale·A·B
 }
 
-func dot64(x, y []float64) (sum float64) {
-	for i, v := range x {
-		sum += v * y[i]
+// dot64 has four sums, because each addition waits for the one before it.
+func dot64(x, y []float64) float64 {
+	var s [4]float64
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		s[0] += x[i] * y[i]
+		s[1] += x[i+1] * y[i+1]
+		s[2] += x[i+2] * y[i+2]
+		s[3] += x[i+3] * y[i+3]
 	}
-	return sum
+	for ; i < len(x); i++ {
+		s[0] += x[i] * y[i]
+	}
+	return s[0] + s[1] + (s[2] + s[3])
 }
 
 func axpy64(alpha float64, x, y []float64) {

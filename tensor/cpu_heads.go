@@ -74,30 +74,27 @@ func capSlope[T real](y, limit T) T {
 }
 
 // eachQuery calls f for every query of every head; cost is that of one of them.
-// seen and row are scratch for a query's keys.
-func (k *task[T]) eachQuery(h Heads, cost int, f func(b, head, i int, seen []int, row []T)) {
+// seen has room for the keys that it sees.
+func (k *task[T]) eachQuery(h Heads, cost int, f func(b, head, i int, seen []int)) {
 	k.parallel(h.Batch*h.Heads*h.Queries, grainFor(cost), func(lo, hi int) {
-		seen, row := make([]int, 0, h.Keys), make([]T, h.Keys)
+		seen := make([]int, 0, h.Keys)
 		for n := lo; n < hi; n++ {
-			f(n/(h.Heads*h.Queries), n/h.Queries%h.Heads, n%h.Queries, seen, row)
+			f(n/(h.Heads*h.Queries), n/h.Queries%h.Heads, n%h.Queries, seen)
 		}
 	})
 }
 
-// eachKeyHead calls start for every key head and then f for every query of the
-// heads that share it. A key head belongs to one goroutine, so that no two add to
-// the same gradient.
-func (k *task[T]) eachKeyHead(h Heads, start func(b, kv int), f func(b, head, i int, seen []int, row []T)) {
+// eachKeyHead calls start for every key head and then f for every head that
+// shares it. A key head belongs to one goroutine, so that no two add to the same
+// gradient.
+func (k *task[T]) eachKeyHead(h Heads, start func(b, kv int), f func(b, head int)) {
 	group := h.Heads / h.KVHeads
 	k.parallel(h.Batch*h.KVHeads, 1, func(lo, hi int) {
-		seen, row := make([]int, 0, h.Keys), make([]T, h.Keys)
 		for n := lo; n < hi; n++ {
 			b, kv := n/h.KVHeads, n%h.KVHeads
 			start(b, kv)
-			for head := kv * group; head < (kv+1)*group; head++ {
-				for i := 0; i < h.Queries && !k.cancelled(); i++ {
-					f(b, head, i, seen, row)
-				}
+			for head := kv * group; head < (kv+1)*group && !k.cancelled(); head++ {
+				f(b, head)
 			}
 		}
 	})

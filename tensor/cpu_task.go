@@ -11,23 +11,26 @@ type task[T real] struct {
 	vectors[T]
 	workers int
 	done    <-chan struct{} // closed when the caller gives up
+
+	mu  sync.Mutex
+	err error
 }
 
 // run executes one operation.
 func (k *task[T]) run(o Op) error {
 	switch o := o.(type) {
 	case MatMul:
-		return k.matMul(o)
+		k.matMul(o)
 	case MatMulDX:
-		return k.matMulDX(o)
+		k.matMulDX(o)
 	case MatMulDW:
-		return k.matMulDW(o)
+		k.matMulDW(o)
 	case Embed:
-		return k.embed(o)
+		k.fail(k.embed(o))
 	case EmbedBackward:
-		return k.embedBackward(o)
+		k.fail(k.embedBackward(o))
 	case Gather:
-		return k.gather(o)
+		k.fail(k.gather(o))
 	case RMSNorm:
 		k.rmsNorm(o)
 	case RMSNormDX:
@@ -35,7 +38,7 @@ func (k *task[T]) run(o Op) error {
 	case RMSNormDW:
 		k.rmsNormDW(o)
 	case RoPE:
-		return k.rope(o)
+		k.fail(k.rope(o))
 	case Attention:
 		k.attention(o)
 	case AttentionBackward:
@@ -81,7 +84,16 @@ func (k *task[T]) run(o Op) error {
 	default:
 		return fmt.Errorf("%T: %w", o, ErrUnsupported)
 	}
-	return nil
+	return k.err
+}
+
+// fail keeps the first error of an operation's parts.
+func (k *task[T]) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err == nil {
+		k.err = err
+	}
 }
 
 // floats returns the values of an F32 operand.

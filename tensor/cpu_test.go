@@ -245,6 +245,32 @@ func TestCPUCloseDuringRun(t *testing.T) {
 	}
 }
 
+// TestCPUCloseInUse closes a tensor that a running pass still needs: the pass
+// ends well, and the memory goes after it.
+func TestCPUCloseInUse(t *testing.T) {
+	b := newCPU(t, 2)
+	x, w := vector(t, b, 1, 500, 1000), vector(t, b, 1, 500, 1000)
+	list := slices.Repeat([]tensor.Op{tensor.MatMul{Out: vector(t, b, 0, 500, 500), X: x, W: w}}, 20)
+	late := vector(t, b, 0, 1000)
+	list = append(list, tensor.Fill{Out: late, Value: 1})
+	before := b.Memory()
+	b.Profile(true)
+	done := make(chan error)
+	go func() { done <- submit(t.Context(), b, list...) }()
+	for len(b.Timings()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := late.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := b.Memory(); got.InUse != before.InUse-late.Bytes() || got.Tensors != before.Tensors-1 {
+		t.Errorf("memory %+v, before the run %+v", got, before)
+	}
+}
+
 // TestCPUConcurrent has several goroutines compute with their own tensors.
 func TestCPUConcurrent(t *testing.T) {
 	b := newCPU(t, 2)

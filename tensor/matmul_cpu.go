@@ -2,53 +2,66 @@ package tensor
 
 import "github.com/gpupeft/gpupeft/tensor/internal/gemm"
 
-func (k *task[T]) matMul(o MatMul) error {
-	n, i := lead(o.X)
-	return k.multiply(k.each, multiplication[T]{
-		out: k.floats(o.Out), m: n, n: o.W.Rows(), k: i, scale: T(factor(o.Scale)), add: o.Add,
-		a: k.matrix(o.X), b: k.matrix(o.W).transposed(),
-	})
+func (k *task[T]) matMul(o MatMul) {
+	k.multiply(k.each, multiplication[T]{out: rowsOf(k.floats(o.Out), o.W.Rows()),
+		a: k.matrix(o.X), b: k.matrix(o.W).transposed(), scale: T(factor(o.Scale)), add: o.Add})
 }
 
-func (k *task[T]) matMulDX(o MatMulDX) error {
-	n, outs := lead(o.DOut)
-	return k.multiply(k.each, multiplication[T]{
-		out: k.floats(o.DX), m: n, n: o.W.Cols(), k: outs, scale: T(factor(o.Scale)), add: o.Add,
-		a: k.matrix(o.DOut), b: k.matrix(o.W),
-	})
+func (k *task[T]) matMulDX(o MatMulDX) {
+	k.multiply(k.each, multiplication[T]{out: rowsOf(k.floats(o.DX), o.W.Cols()),
+		a: k.matrix(o.DOut), b: k.matrix(o.W), scale: T(factor(o.Scale)), add: o.Add})
 }
 
-func (k *task[T]) matMulDW(o MatMulDW) error {
-	n, outs := lead(o.DOut)
-	return k.multiply(k.each, multiplication[T]{
-		out: k.floats(o.DW), m: outs, n: o.X.Cols(), k: n, scale: T(factor(o.Scale)), add: o.Add,
-		a: k.matrix(o.DOut).transposed(), b: k.matrix(o.X),
-	})
+func (k *task[T]) matMulDW(o MatMulDW) {
+	k.multiply(k.each, multiplication[T]{out: rowsOf(k.floats(o.DW), o.X.Cols()),
+		a: k.matrix(o.DOut).transposed(), b: k.matrix(o.X), scale: T(factor(o.Scale)), add: o.Add})
 }
+
+// multiply computes a product.
+func (k *task[T]) multiply(each gemm.Parallel, p multiplication[T]) { k.fail(k.gemm(each, p)) }
 
 // each calls f(0) to f(n-1) on several goroutines; see parallel.
 func (k *task[T]) each(n int, f func(i int)) { k.parallel(n, 1, func(i, _ int) { f(i) }) }
 
-// multiplication is out = scale·A·B, or with add, out += scale·A·B.
-type multiplication[T real] struct {
-	out     []T // [m, n]
-	m, n, k int
-	scale   T
-	add     bool
-	a, b    matrix[T] // [m, k], [k, n]
+// alone is each without other goroutines.
+func alone(n int, f func(i int)) {
+	for i := range n {
+		f(i)
+	}
 }
 
-// matrix is a factor as it is stored, or its transpose.
+// multiplication is out = scale·A·B, or with add, out += scale·A·B.
+type multiplication[T real] struct {
+	out, a, b matrix[T]
+	scale     T
+	add       bool
+}
+
+// inner is the number of terms of each sum.
+func (p multiplication[T]) inner() int {
+	if p.a.trans {
+		return p.a.rows
+	}
+	return p.a.cols
+}
+
+// matrix is a tensor's values, or a part of them, or the transpose of that.
 type matrix[T real] struct {
 	span[T]
 	dtype      DType
 	rows, cols int // as stored
+	stride     int // distance of stored rows
 	trans      bool
 }
 
 func (k *task[T]) matrix(t *Tensor) matrix[T] {
 	rows, cols := lead(t)
-	return matrix[T]{span: spanOf[T](t), dtype: t.DType, rows: rows, cols: cols}
+	return matrix[T]{span: spanOf[T](t), dtype: t.DType, rows: rows, cols: cols, stride: cols}
+}
+
+// rowsOf is the matrix of F32 values in rows of so many.
+func rowsOf[T real](values []T, cols int) matrix[T] {
+	return matrix[T]{span: span[T]{values: values}, rows: len(values) / cols, cols: cols, stride: cols}
 }
 
 func (m matrix[T]) transposed() matrix[T] {
@@ -56,51 +69,68 @@ func (m matrix[T]) transposed() matrix[T] {
 	return m
 }
 
-// multiply32 leaves the work to package gemm.
-func multiply32(each gemm.Parallel, p multiplication[float32]) error {
+// gemm32 leaves the work to package gemm.
+func gemm32(each gemm.Parallel, p multiplication[float32]) error {
 	beta := float32(0)
 	if p.add {
 		beta = 1
 	}
-	return gemm.Gemm(each, p.out, p.n, p.m, p.n, p.k, p.scale, beta, operand(p.a), operand(p.b))
+	return gemm.Gemm(each, p.out.values, p.out.stride, p.out.rows, p.out.cols, p.inner(), p.scale, beta, operand(p.a), operand(p.b))
 }
 
 func operand(m matrix[float32]) gemm.Operand {
-	o := gemm.Operand{F32: m.values, Rows: m.rows, Cols: m.cols, Trans: m.trans}
+	o := gemm.Operand{F32: m.values, Rows: m.rows, Cols: m.cols, Stride: m.stride, Trans: m.trans}
 	switch m.dtype {
 	case F16:
-		o.Source = &gemm.F16Rows{Data: m.halves, Stride: m.cols}
+		o.Source = &gemm.F16Rows{Data: m.halves, Stride: m.stride}
 	case BF16:
-		o.Source = &gemm.BF16Rows{Data: m.halves, Stride: m.cols}
+		o.Source = &gemm.BF16Rows{Data: m.halves, Stride: m.stride}
 	}
 	return o
 }
 
-// multiply64 is the plain definition. Stored weights are widened as a whole: the
-// oracle may take memory, and time.
-func multiply64(each gemm.Parallel, p multiplication[float64]) error {
-	at := func(m matrix[float64]) func(r, c int) float64 {
-		values := m.values
-		if values == nil {
-			values = make([]float64, len(m.halves))
-			widen64(m.dtype, values, m.halves)
-		}
-		if m.trans {
-			return func(r, c int) float64 { return values[c*m.cols+r] }
-		}
-		return func(r, c int) float64 { return values[r*m.cols+c] }
+// gemm64 is the plain definition, with both factors laid out along the sum.
+// Stored weights are widened as a whole: the oracle may take memory.
+func gemm64(each gemm.Parallel, p multiplication[float64]) error {
+	a, b := lines(p.a, p.a.trans), lines(p.b, !p.b.trans) // [m, k], [n, k]
+	n, inner := p.out.cols, p.inner()
+	const worthSharing = 1 << 15 // multiplications
+	if p.out.rows*n*inner < worthSharing {
+		each = alone
 	}
-	a, b := at(p.a), at(p.b)
-	each(p.m, func(r int) {
-		for c := range p.n {
-			var sum float64
-			for i := range p.k {
-				sum += a(r, i) * b(i, c)
-			}
-			store(&p.out[r*p.n+c], p.scale*sum, p.add)
+	each(p.out.rows, func(r int) {
+		row := p.out.values[r*p.out.stride:][:n]
+		for c := range row {
+			store(&row[c], p.scale*dot64(a[r*inner:][:inner], b[c*inner:][:inner]), p.add)
 		}
 	})
 	return nil
+}
+
+// lines returns the values of a matrix as it is stored, or of its transpose, row
+// after row.
+func lines(m matrix[float64], transpose bool) []float64 {
+	values := m.values
+	if values == nil {
+		values = make([]float64, len(m.halves))
+		widen64(m.dtype, values, m.halves)
+	}
+	if !transpose && m.stride == m.cols {
+		return values
+	}
+	packed := make([]float64, 0, m.rows*m.cols)
+	if !transpose {
+		for r := range m.rows {
+			packed = append(packed, values[r*m.stride:][:m.cols]...)
+		}
+		return packed
+	}
+	for c := range m.cols {
+		for r := range m.rows {
+			packed = append(packed, values[r*m.stride+c])
+		}
+	}
+	return packed
 }
 
 // store sets a result, or adds to it.

@@ -5,15 +5,14 @@ import "math"
 func (k *task[T]) attentionScores(o AttentionScores) {
 	h, scores, q, keys := o.Heads, k.floats(o.Scores), k.floats(o.Q), k.floats(o.K)
 	segment := k.segments(o.Segment)
-	k.eachQuery(h, 2*h.Dim*h.Keys, func(b, head, i int, seen []int, row []T) {
+	k.eachQuery(h, 2*h.Dim*h.Keys, func(b, head, i int, seen []int) {
 		dst := atScore(h, scores, b, head, i)
 		for j := range dst {
 			dst[j] = T(math.Inf(-1))
 		}
-		seen = h.visible(b, i, segment, seen)
-		k.scores(h, atQuery(h, q, b, head, i), keys, b, h.kvHead(head), seen, row)
-		for n, j := range seen {
-			dst[j] = row[n]
+		q := atQuery(h, q, b, head, i)
+		for _, j := range h.visible(b, i, segment, seen) {
+			dst[j] = capped(T(h.Scale)*k.dot(q, atKey(h, keys, b, h.kvHead(head), j)), T(h.SoftCap))
 		}
 	})
 }
@@ -23,24 +22,26 @@ func (k *task[T]) attentionScoresBackward(o AttentionScoresBackward) {
 	q, keys, scores, dscores := k.floats(o.Q), k.floats(o.K), k.floats(o.Scores), k.floats(o.DScores)
 	masked := T(math.Inf(-1))
 	start := func(b, kv int) { clearKeys(h, dk, b, kv) }
-	k.eachKeyHead(h, start, func(b, head, i int, _ []int, _ []T) {
-		kv, q, dq := h.kvHead(head), atQuery(h, q, b, head, i), atQuery(h, dq, b, head, i)
-		ds := atScore(h, dscores, b, head, i)
-		clear(dq)
-		for j, s := range atScore(h, scores, b, head, i) {
-			if s == masked {
-				continue
+	k.eachKeyHead(h, start, func(b, head int) {
+		for i := 0; i < h.Queries && !k.cancelled(); i++ {
+			kv, q, dq := h.kvHead(head), atQuery(h, q, b, head, i), atQuery(h, dq, b, head, i)
+			ds := atScore(h, dscores, b, head, i)
+			clear(dq)
+			for j, s := range atScore(h, scores, b, head, i) {
+				if s == masked {
+					continue
+				}
+				g := ds[j] * capSlope(s, T(h.SoftCap)) * T(h.Scale)
+				k.axpy(g, atKey(h, keys, b, kv, j), dq)
+				k.axpy(g, q, atKey(h, dk, b, kv, j))
 			}
-			g := ds[j] * capSlope(s, T(h.SoftCap)) * T(h.Scale)
-			k.axpy(g, atKey(h, keys, b, kv, j), dq)
-			k.axpy(g, q, atKey(h, dk, b, kv, j))
 		}
 	})
 }
 
 func (k *task[T]) attentionMix(o AttentionMix) {
 	h, z, pattern, v := o.Heads, k.floats(o.Z), k.floats(o.Pattern), k.floats(o.V)
-	k.eachQuery(h, 2*h.Dim*h.Keys, func(b, head, i int, _ []int, _ []T) {
+	k.eachQuery(h, 2*h.Dim*h.Keys, func(b, head, i int, _ []int) {
 		dst := atQuery(h, z, b, head, i)
 		clear(dst)
 		for j, p := range atScore(h, pattern, b, head, i) {
@@ -53,11 +54,13 @@ func (k *task[T]) attentionMixBackward(o AttentionMixBackward) {
 	h, dpattern, dv := o.Heads, k.floats(o.DPattern), k.floats(o.DV)
 	dz, pattern, v := k.floats(o.DZ), k.floats(o.Pattern), k.floats(o.V)
 	start := func(b, kv int) { clearKeys(h, dv, b, kv) }
-	k.eachKeyHead(h, start, func(b, head, i int, _ []int, _ []T) {
-		kv, dz, dp := h.kvHead(head), atQuery(h, dz, b, head, i), atScore(h, dpattern, b, head, i)
-		for j, p := range atScore(h, pattern, b, head, i) {
-			dp[j] = k.dot(dz, atKey(h, v, b, kv, j))
-			k.axpy(p, dz, atKey(h, dv, b, kv, j))
+	k.eachKeyHead(h, start, func(b, head int) {
+		for i := 0; i < h.Queries && !k.cancelled(); i++ {
+			kv, dz, dp := h.kvHead(head), atQuery(h, dz, b, head, i), atScore(h, dpattern, b, head, i)
+			for j, p := range atScore(h, pattern, b, head, i) {
+				dp[j] = k.dot(dz, atKey(h, v, b, kv, j))
+				k.axpy(p, dz, atKey(h, dv, b, kv, j))
+			}
 		}
 	})
 }

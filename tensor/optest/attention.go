@@ -28,6 +28,7 @@ var masks = []mask{
 	{"decode-window", tensor.Heads{Batch: 1, Queries: 1, Keys: 130, First: 129, Window: 65}, false},
 	{"everything", tensor.Heads{Batch: 2, Queries: 13, Keys: 30, First: 11, Prefix: 4, Window: 6, SoftCap: 3}, true},
 	{"long", tensor.Heads{Batch: 1, Queries: 65, Keys: 65}, false},
+	{"blocks", tensor.Heads{Batch: 1, Queries: 150, Keys: 160, First: 10, Window: 70}, false},
 }
 
 // grouping is a number of query heads and of key heads.
@@ -58,6 +59,7 @@ func geometries(f func(name string, h tensor.Heads, segments bool)) {
 			turn++
 		}
 	}
+	emit(2, grouping{8, 1}, mask{"many", tensor.Heads{Batch: 8200, Queries: 1, Keys: 2, First: 1}, false})
 }
 
 // segments numbers the documents of each sequence: padding in front, then
@@ -77,7 +79,7 @@ func segments(in *inputs, h tensor.Heads, want bool) *tensor.Tensor {
 
 func (g *grid) attention() {
 	geometries(func(name string, h tensor.Heads, segmented bool) {
-		g.add(func(in *inputs) []tensor.Op {
+		g.scores(func(in *inputs) []tensor.Op {
 			queries := []int{h.Batch * h.Queries, h.Heads * h.Dim}
 			keys := []int{h.Batch * h.Keys, h.KVHeads * h.Dim}
 			segment := segments(in, h, segmented)
@@ -97,7 +99,7 @@ func (g *grid) pattern() {
 		if h.Heads == 8 || h.Heads == 1 { // the steps have little of their own to get wrong
 			return
 		}
-		g.add(func(in *inputs) []tensor.Op {
+		g.scores(func(in *inputs) []tensor.Op {
 			queries := []int{h.Batch * h.Queries, h.Heads * h.Dim}
 			keys := []int{h.Batch * h.Keys, h.KVHeads * h.Dim}
 			square := []int{h.Batch * h.Heads * h.Queries, h.Keys}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -15,6 +16,12 @@ import (
 // about 3e-4, far above rounding and far below any real mistake.
 const Tolerance = 1e-7
 
+// The roots mean square below which outputs are nothing but rounding errors.
+const (
+	negligible       = 1e-3 // of numbers around 1
+	negligibleScores = 3e-2 // of inner products over a head, summed over heads
+)
+
 // Case is one operation, or a few that belong together, with its inputs.
 type Case struct {
 	// Name is unique, and begins with the operation's: "matmul/bf16/1x64x3".
@@ -22,13 +29,23 @@ type Case struct {
 	// Tolerance is the largest NMSE of an output; 0 asks for equal values.
 	Tolerance float64
 
-	build func(*inputs) []tensor.Op
+	negligible float64 // of the outputs
+	build      func(*inputs) []tensor.Op
+}
+
+// operation is the first part of the case's name.
+func (c Case) operation() string {
+	name, _, _ := strings.Cut(c.Name, "/")
+	return name
 }
 
 // Output is one result of a case.
 type Output struct {
 	Name   string // operation and operand: "matmul.Out"
 	Values []float64
+	// Negligible is the root mean square below which the output counts as zero:
+	// a gradient whose terms cancel consists of their rounding errors.
+	Negligible float64
 }
 
 // Run runs the case on a backend and returns what its operations wrote, in the
@@ -49,7 +66,11 @@ func (c Case) Run(ctx context.Context, b tensor.Backend) (_ []Output, err error)
 	if err := p.Submit(ctx); err != nil {
 		return nil, err
 	}
-	return in.results(ctx, ops)
+	outputs, err := in.results(ctx, ops)
+	for i := range outputs {
+		outputs[i].Negligible = c.negligible
+	}
+	return outputs, err
 }
 
 // poison fills those operands with NaN that are written before they are read.
@@ -93,7 +114,7 @@ func (in *inputs) results(ctx context.Context, ops []tensor.Op) ([]Output, error
 	}
 	var outputs []Output
 	for _, t := range order {
-		outputs = append(outputs, Output{names[t], decode(after[t])})
+		outputs = append(outputs, Output{Name: names[t], Values: decode(after[t])})
 	}
 	return outputs, nil
 }

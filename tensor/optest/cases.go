@@ -2,11 +2,13 @@ package optest
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
-// Cases returns the whole grid, always the same, operations in one piece.
+// Cases returns the whole grid, always the same, sorted by operation.
 func Cases() []Case {
 	var g grid
 	g.matMul()
@@ -23,6 +25,7 @@ func Cases() []Case {
 	g.crossEntropy()
 	g.adamW()
 	g.norm()
+	slices.SortStableFunc(g.cases, func(a, b Case) int { return strings.Compare(a.operation(), b.operation()) })
 	return g.cases
 }
 
@@ -31,12 +34,17 @@ type grid struct{ cases []Case }
 
 // add appends a case whose name is given as to fmt.Sprintf.
 func (g *grid) add(build func(*inputs) []tensor.Op, format string, args ...any) {
-	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), Tolerance, build})
+	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), Tolerance, negligible, build})
 }
 
 // exact appends a case whose results only move values.
 func (g *grid) exact(build func(*inputs) []tensor.Op, format string, args ...any) {
-	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), 0, build})
+	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), 0, negligible, build})
+}
+
+// scores appends a case that attends to keys.
+func (g *grid) scores(build func(*inputs) []tensor.Op, format string, args ...any) {
+	g.cases = append(g.cases, Case{fmt.Sprintf(format, args...), Tolerance, negligibleScores, build})
 }
 
 // one makes a list of a single operation.

@@ -18,6 +18,9 @@ func (g *grid) embed() {
 			}
 		}
 	}
+	g.exact(func(in *inputs) []tensor.Op {
+		return one(tensor.Embed{Out: in.normal(manyRows, 2), IDs: in.below(manyRows, 0, vocab), Table: in.normal(vocab, 2)})
+	}, "embed/f32/%dx2", manyRows)
 	for _, d := range []int{1, 7, 64, 65} {
 		for at, n := range []int{1, 5, 257} {
 			for _, extra := range []bool{false, true} {
@@ -36,7 +39,10 @@ func (g *grid) embed() {
 
 func (g *grid) gather() {
 	for _, d := range []int{1, 3, 8, 64, 129} {
-		for _, m := range []int{1, 7, 64, 300} {
+		for _, m := range []int{1, 7, 64, 300, manyRows} {
+			if m == manyRows && d > 1 {
+				continue
+			}
 			g.exact(func(in *inputs) []tensor.Op {
 				return one(tensor.Gather{Out: in.normal(m, d), X: in.normal(23, d), Rows: in.below(m, -1, 23)})
 			}, "gather/%dx%d", m, d)

@@ -13,7 +13,7 @@ func matrices() []matrix {
 			all = append(all, matrix{n, w[0], w[1]})
 		}
 	}
-	return append(all, matrix{1, 1024, 515}, matrix{256, 64, 128}, matrix{128, 512, 512}, matrix{255, 257, 129})
+	return append(all, matrix{1, 1024, 515}, matrix{256, 64, 128}, matrix{128, 512, 512}, matrix{255, 257, 129}, matrix{manyRows, 3, 2}, matrix{3, 2, manyRows})
 }
 
 // scales are the factors of successive cases; 0 means 1.

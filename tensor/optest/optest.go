@@ -39,8 +39,8 @@ func closeBackend(t *testing.T, b tensor.Backend) {
 func byOperation(cases []Case) func(yield func(string, []Case) bool) {
 	return func(yield func(string, []Case) bool) {
 		for len(cases) > 0 {
-			name, _, _ := strings.Cut(cases[0].Name, "/")
-			n := slices.IndexFunc(cases, func(c Case) bool { return !strings.HasPrefix(c.Name, name+"/") })
+			name := cases[0].operation()
+			n := slices.IndexFunc(cases, func(c Case) bool { return c.operation() != name })
 			if n < 0 {
 				n = len(cases)
 			}
@@ -77,21 +77,19 @@ func Compare(got, want []Output, tolerance float64) error {
 		if g.Name != w.Name || len(g.Values) != len(w.Values) {
 			return fmt.Errorf("%s of %d values, want %s of %d", g.Name, len(g.Values), w.Name, len(w.Values))
 		}
-		if e := NMSE(g.Values, w.Values); !(e <= tolerance) {
+		if e := nmse(g.Values, w.Values, w.Negligible); !(e <= tolerance) {
 			return fmt.Errorf("%s: NMSE %.3g > %g; %s", w.Name, e, tolerance, worst(g.Values, w.Values))
 		}
 	}
 	return nil
 }
 
-// negligible is the root mean square below which outputs count as zero:
-// gradients that cancel leave rounding errors of the order of 1e-7.
-const negligible = 1e-3
-
 // NMSE is the mean squared error of got, divided by the mean square of want, or
-// by that of a negligible output (1e-3) if it is smaller. Infinities must match,
-// and don't count; otherwise, and if there is a NaN, it returns NaN.
-func NMSE(got, want []float64) float64 {
+// by that of negligible numbers (1e-3) if they are more. Infinities must match,
+// and don't count; if they don't match, or there is a NaN, it returns NaN.
+func NMSE(got, want []float64) float64 { return nmse(got, want, negligible) }
+
+func nmse(got, want []float64, negligible float64) float64 {
 	var diff, norm float64
 	for i, w := range want {
 		g := got[i]

@@ -6,13 +6,16 @@ import (
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
+// manyRows is more than a GPU dispatches in one dimension.
+const manyRows = 65537
+
 // rowShapes are counts of rows of every length.
 func rowShapes() [][2]int {
 	var all [][2]int
 	for at, d := range lengths {
 		all = append(all, [2]int{1, d}, [2]int{[]int{2, 3, 65}[at%3], d})
 	}
-	return append(all, [2]int{257, 64}, [2]int{7, 1024}, [2]int{2, 5003})
+	return append(all, [2]int{257, 64}, [2]int{7, 1024}, [2]int{2, 5003}, [2]int{manyRows, 3})
 }
 
 func (g *grid) rmsNorm() {
@@ -55,10 +58,13 @@ func (g *grid) softmax() {
 func (g *grid) rope() {
 	const positions = 50
 	for _, h := range []int{2, 4, 6, 8, 20, 64, 96, 128, 256} {
-		for at, n := range []int{1, 5, 65} {
+		for at, n := range []int{1, 5, 65, manyRows} {
 			for _, heads := range []int{1, 3} {
 				for _, inverse := range []bool{false, true} {
 					add := (at+heads/2)%2 == 1
+					if n == manyRows && (h > 2 || heads > 1) {
+						continue
+					}
 					g.add(func(in *inputs) []tensor.Op {
 						angles := func(i int) float32 {
 							angle := float64(i/h) * math.Pow(10000, -float64(i%h%(h/2))/float64(h/2))

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/tensor/internal/half"
@@ -25,13 +26,14 @@ func implementations() map[string]*kernels {
 	return all
 }
 
-// goroutines returns a Parallel of n workers that take the tasks in turn.
+// goroutines returns a Parallel of n workers that take task after task.
 func goroutines(n int) Parallel {
 	return func(tasks int, f func(int)) {
 		var group sync.WaitGroup
-		for worker := range n {
+		var next atomic.Int64
+		for range n {
 			group.Go(func() {
-				for i := worker; i < tasks; i += n {
+				for i := int(next.Add(1)) - 1; i < tasks; i = int(next.Add(1)) - 1 {
 					f(i)
 				}
 			})

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 )
 
 // copyPanels emits the copy of rows into panels, registers wide.
 func copyPanels(name string, registers int, doc ...string) {
-	function(name, "func(dst *float32, panel int, rows *[8]*float32, n, step, panels int)", doc...)
-	dst, table, panels := load("dst"), load("rows"), load("panels")
+	emit.Open(name, "func(dst *float32, panel int, rows *[8]*float32, n, step, panels int)", doc...)
+	dst, table, panels := emit.Argument("dst"), emit.Argument("rows"), emit.Argument("panels")
 	offset, target, row, n := GP64(), GP64(), GP64(), GP64()
 	XORQ(offset, offset)
 
@@ -19,10 +21,10 @@ func copyPanels(name string, registers int, doc ...string) {
 	MOVQ(Mem{Base: table, Index: n, Scale: 8}, row)
 	for i := range registers {
 		value := YMM()
-		VMOVUPS(Mem{Base: row, Index: offset, Scale: 1, Disp: i * width}, value)
-		VMOVUPS(value, Mem{Base: target, Disp: i * width})
+		VMOVUPS(Mem{Base: row, Index: offset, Scale: 1, Disp: i * emit.Width}, value)
+		VMOVUPS(value, Mem{Base: target, Disp: i * emit.Width})
 	}
-	ADDQ(Imm(uint64(registers*width)), target)
+	ADDQ(Imm(uint64(registers*emit.Width)), target)
 	INCQ(n)
 	CMPQ(n, NewParamAddr("n", 24))
 	JL(LabelRef("row"))

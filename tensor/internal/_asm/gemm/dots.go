@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"math"
+
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -13,19 +14,6 @@ const (
 	streamed = 4 // rows of the large operand a call reads
 	maxSmall = 3 // rows of the small operand: 4x3 takes twelve accumulators
 )
-
-// tailMasks declares 8 words of ones followed by 8 of zeros: loading at 4*(8-n) gives the mask of the first n lanes.
-func tailMasks() Mem {
-	table := GLOBL("tailMasks", RODATA|NOPTR)
-	for i := range 2 * lanes {
-		word := uint32(0)
-		if i < lanes {
-			word = math.MaxUint32
-		}
-		DATA(4*i, U32(word))
-	}
-	return table
-}
 
 // format is the stored form of the streamed rows.
 type format struct {
@@ -79,18 +67,18 @@ type inner struct {
 // dots emits the inner products of four streamed rows with small rows.
 func dots(f format, small int, masks Mem) {
 	name := fmt.Sprintf("dots%s%d", f.name, small)
-	function(name, fmt.Sprintf("func(n int, rows *[4]*%s, x *float32, ldx int, out *float32)", f.element),
+	emit.Open(name, fmt.Sprintf("func(n int, rows *[4]*%s, x *float32, ldx int, out *float32)", f.element),
 		documentation(f, name, small)...)
-	d := inner{format: f, small: small, sets: 1, n: load("n"), x: load("x")}
+	d := inner{format: f, small: small, sets: 1, n: emit.Argument("n"), x: emit.Argument("x")}
 	if small == 1 {
 		d.sets = 2 // there are registers left to hide the latency of the additions
 	}
-	table := load("rows")
+	table := emit.Argument("rows")
 	for j := range d.rows {
 		d.rows[j] = GP64()
 		MOVQ(Mem{Base: table, Disp: 8 * j}, d.rows[j])
 	}
-	d.xs = rowAddresses(small, d.x, load("ldx"))
+	d.xs = rowAddresses(small, d.x, emit.Argument("ldx"))
 	d.acc = zeroed(d.sets * small * streamed)
 
 	d.loop("wide", "narrow", d.sets)
@@ -108,16 +96,16 @@ func dots(f format, small int, masks Mem) {
 // loop emits rounds over sets registers of every row while n allows it, and the label exit behind them.
 func (d *inner) loop(label, exit string, sets int) {
 	Label(label)
-	CMPQ(d.n, Imm(uint64(sets*lanes)))
+	CMPQ(d.n, Imm(uint64(sets*emit.Lanes)))
 	JL(LabelRef(exit))
 	for set := range sets {
 		d.products(set)
 	}
 	for _, row := range d.rows {
-		ADDQ(Imm(uint64(sets*lanes*d.format.size)), row)
+		ADDQ(Imm(uint64(sets*emit.Lanes*d.format.size)), row)
 	}
-	ADDQ(Imm(uint64(sets*width)), d.x)
-	SUBQ(Imm(uint64(sets*lanes)), d.n)
+	ADDQ(Imm(uint64(sets*emit.Width)), d.x)
+	SUBQ(Imm(uint64(sets*emit.Lanes)), d.n)
 	JMP(LabelRef(label))
 	Label(exit)
 }
@@ -126,11 +114,11 @@ func (d *inner) loop(label, exit string, sets int) {
 func (d *inner) products(set int) {
 	var values []VecVirtual
 	for _, source := range d.xs {
-		source.Disp += set * width
+		source.Disp += set * emit.Width
 		values = append(values, read(source))
 	}
 	for j, row := range d.rows {
-		w := d.format.read(Mem{Base: row, Disp: set * lanes * d.format.size})
+		w := d.format.read(Mem{Base: row, Disp: set * emit.Lanes * d.format.size})
 		for i, v := range values {
 			VFMADD231PS(w, v, d.acc[(set*d.small+i)*streamed+j])
 		}
@@ -141,10 +129,7 @@ func (d *inner) products(set int) {
 func (d *inner) maskedTail(masks Mem) {
 	TESTQ(d.n, d.n)
 	JZ(LabelRef("sum"))
-	address, mask := GP64(), YMM()
-	NEGQ(d.n)
-	LEAQ(masks, address)
-	VMOVUPS(Mem{Base: address, Index: d.n, Scale: 4, Disp: width}, mask)
+	mask := emit.TailMask(masks, d.n)
 	masked := func(source Mem) VecVirtual {
 		v := YMM()
 		VMASKMOVPS(source, mask, v)
@@ -166,7 +151,7 @@ func (d *inner) store() {
 	for i, acc := range d.acc[len(first):] {
 		VADDPS(acc, first[i], first[i])
 	}
-	out := load("out")
+	out := emit.Argument("out")
 	for i := range d.small {
 		acc, upper := first[i*streamed:][:streamed], XMM()
 		VHADDPS(acc[1], acc[0], acc[0])

@@ -2,26 +2,11 @@
 package main
 
 import (
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/reg"
 )
-
-const (
-	lanes = 8         // float32 values of a YMM register
-	width = lanes * 4 // its size in bytes
-)
-
-// function opens an assembly function that does not let its pointers escape.
-func function(name, signature string, doc ...string) {
-	TEXT(name, NOSPLIT, signature)
-	Pragma("noescape")
-	Doc(doc...)
-}
-
-// load loads the parameter name into a new general register.
-func load(name string) GPVirtual {
-	return Load(Param(name), GP64()).(GPVirtual)
-}
 
 // zeroed returns n cleared registers.
 func zeroed(n int) []VecVirtual {
@@ -38,7 +23,7 @@ func main() {
 	for height := 1; height <= maxHeight; height++ {
 		micro(height)
 	}
-	masks := tailMasks()
+	masks := emit.TailMasks()
 	for _, f := range formats {
 		for small := 1; small <= maxSmall; small++ {
 			dots(f, small, masks)

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -46,20 +48,20 @@ func micro(height int) {
 			"and one row of C to the next. kc and panels are at least 1.",
 		}
 	}
-	function(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int)", doc...)
-	a, c, panels := load("a"), load("c"), load("panels")
-	stride, step := load("aRow"), load("aStep")
+	emit.Open(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int)", doc...)
+	a, c, panels := emit.Argument("a"), emit.Argument("c"), emit.Argument("panels")
+	stride, step := emit.Argument("aRow"), emit.Argument("aStep")
 	cursor := GP64()
 	rows := rowAddresses(height, cursor, stride)
 
 	Label("panel")
 	acc := zeroed(height * columns)
 	MOVQ(a, cursor)
-	b, kc := load("b"), load("kc")
+	b, kc := emit.Argument("b"), emit.Argument("kc")
 	rankOne := func(offset int) {
 		values := []VecVirtual{YMM(), YMM()}
 		for j, v := range values {
-			VMOVUPS(Mem{Base: b, Disp: offset + j*width}, v)
+			VMOVUPS(Mem{Base: b, Disp: offset + j*emit.Width}, v)
 		}
 		for i, row := range rows {
 			x := YMM()
@@ -70,7 +72,7 @@ func micro(height int) {
 		}
 		ADDQ(step, cursor)
 	}
-	const bStep = columns * width
+	const bStep = columns * emit.Width
 	Label("unrolled")
 	SUBQ(Imm(unroll), kc)
 	JL(LabelRef("rest"))
@@ -101,12 +103,12 @@ func micro(height int) {
 func writeTile(height int, c GPVirtual, acc []VecVirtual) {
 	alpha := YMM()
 	VBROADCASTSS(NewParamAddr("alpha", 64), alpha)
-	ldc := load("ldc")
+	ldc := emit.Argument("ldc")
 	add := Load(Param("add"), GP8())
 	rows := func(body func(target Mem, acc VecVirtual)) {
 		for i := range height {
 			for j := range columns {
-				body(Mem{Base: c, Disp: j * width}, acc[i*columns+j])
+				body(Mem{Base: c, Disp: j * emit.Width}, acc[i*columns+j])
 			}
 			ADDQ(ldc, c)
 		}

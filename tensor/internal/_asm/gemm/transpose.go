@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -8,10 +10,10 @@ import (
 
 // transpose emits the transposition of eight rows.
 func transpose() {
-	function("transpose8", "func(dst *float32, stride int, rows *[8]*float32, n int)",
+	emit.Open("transpose8", "func(dst *float32, stride int, rows *[8]*float32, n int)",
 		"transpose8 writes element i of the eight rows, n values each, next to each other at dst + i*stride bytes.")
-	dst, stride, table, n := load("dst"), load("stride"), load("rows"), load("n")
-	var rows [lanes]GPVirtual
+	dst, stride, table, n := emit.Argument("dst"), emit.Argument("stride"), emit.Argument("rows"), emit.Argument("n")
+	var rows [emit.Lanes]GPVirtual
 	for i := range rows {
 		rows[i] = GP64()
 		MOVQ(Mem{Base: table, Disp: 8 * i}, rows[i])
@@ -21,17 +23,17 @@ func transpose() {
 	XORQ(offset, offset)
 
 	Label("block")
-	SUBQ(Imm(width), n)
+	SUBQ(Imm(emit.Width), n)
 	JL(LabelRef("rest"))
 	for _, column := range block(rows, offset) {
 		VMOVUPS(column, Mem{Base: dst})
 		ADDQ(stride, dst)
 	}
-	ADDQ(Imm(width), offset)
+	ADDQ(Imm(emit.Width), offset)
 	JMP(LabelRef("block"))
 
 	Label("rest")
-	ADDQ(Imm(width), n)
+	ADDQ(Imm(emit.Width), n)
 	JZ(LabelRef("done"))
 	Label("column")
 	for i, row := range rows {
@@ -50,9 +52,9 @@ func transpose() {
 
 // block loads eight values of each of eight rows and returns the eight columns. The loads pair row i with row
 // i+4 in the halves of a register, so that only two rounds of shuffles within the halves remain.
-func block(rows [lanes]GPVirtual, offset GPVirtual) []VecVirtual {
+func block(rows [emit.Lanes]GPVirtual, offset GPVirtual) []VecVirtual {
 	var columns []VecVirtual
-	for _, half := range []int{0, width / 2} {
+	for _, half := range []int{0, emit.Width / 2} {
 		var pairs, mixed [4]VecVirtual
 		for i := range pairs {
 			pairs[i] = YMM()

@@ -3,6 +3,8 @@ package main
 import (
 	"math"
 
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -32,9 +34,9 @@ func constants(base GPVirtual) func(name string) Mem {
 	data := GLOBL("expConstants", RODATA|NOPTR)
 	offsets := map[string]int{}
 	for i, c := range table {
-		offsets[c.name] = i * width
-		for lane := range lanes {
-			DATA(i*width+4*lane, U32(c.bits))
+		offsets[c.name] = i * emit.Width
+		for lane := range emit.Lanes {
+			DATA(i*emit.Width+4*lane, U32(c.bits))
 		}
 	}
 	LEAQ(data, base)
@@ -79,7 +81,7 @@ func exp(x VecVirtual, constant func(string) Mem) VecVirtual {
 }
 
 func expSum(masks Mem) {
-	function("expSum", "func(dst, src *float32, n int, shift float32) float32",
+	emit.Open("expSum", "func(dst, src *float32, n int, shift float32) float32",
 		"expSum sets dst to e^(src-shift), n values, and returns their sum.")
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	n := Load(Param("n"), GP64()).(GPVirtual)
@@ -91,16 +93,16 @@ func expSum(masks Mem) {
 	loop(n, 2, func(registers int) {
 		for i := range registers {
 			x := YMM()
-			VMOVUPS(Mem{Base: src, Disp: i * width}, x)
+			VMOVUPS(Mem{Base: src, Disp: i * emit.Width}, x)
 			VSUBPS(shift, x, x)
 			y := exp(x, constant)
 			VADDPS(y, sum, sum)
-			VMOVUPS(y, Mem{Base: dst, Disp: i * width})
+			VMOVUPS(y, Mem{Base: dst, Disp: i * emit.Width})
 		}
-		ADDQ(Imm(uint64(registers*width)), src)
-		ADDQ(Imm(uint64(registers*width)), dst)
+		ADDQ(Imm(uint64(registers*emit.Width)), src)
+		ADDQ(Imm(uint64(registers*emit.Width)), dst)
 	})
-	mask, x := tailMask(masks, n), YMM()
+	mask, x := emit.TailMask(masks, n), YMM()
 	VMASKMOVPS(Mem{Base: src}, mask, x)
 	VSUBPS(shift, x, x)
 	y := exp(x, constant)

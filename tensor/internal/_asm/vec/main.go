@@ -2,61 +2,27 @@
 package main
 
 import (
-	"math"
+	"github.com/gpupeft/gpupeft/tensor/internal/_asm/emit"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-const (
-	lanes = 8         // float32 values of a YMM register
-	width = lanes * 4 // its size in bytes
-)
-
-// function opens an assembly function that does not let its pointers escape.
-func function(name, signature, doc string) {
-	TEXT(name, NOSPLIT, signature)
-	Pragma("noescape")
-	Doc(doc)
-}
-
-// masks declares 8 words of ones followed by 8 of zeros: loading at 4*(8-n) gives the mask of the first n lanes.
-func masks() Mem {
-	table := GLOBL("tailMasks", RODATA|NOPTR)
-	for i := range 2 * lanes {
-		word := uint32(0)
-		if i < lanes {
-			word = math.MaxUint32
-		}
-		DATA(4*i, U32(word))
-	}
-	return table
-}
-
-// tailMask loads the mask of the first n lanes, 0 < n < 8; n is overwritten.
-func tailMask(table Mem, n GPVirtual) VecVirtual {
-	address, mask := GP64(), YMM()
-	NEGQ(n)
-	LEAQ(table, address)
-	VMOVUPS(Mem{Base: address, Index: n, Scale: 4, Disp: width}, mask)
-	return mask
-}
-
 // loop emits rounds of unroll registers while n allows it, then single registers, then jumps to the label
 // "tail" with the rest in n, or to "done" where nothing is left.
 func loop(n GPVirtual, unroll int, body func(registers int)) {
 	Label("wide")
-	CMPQ(n, Imm(uint64(unroll*lanes)))
+	CMPQ(n, Imm(uint64(unroll*emit.Lanes)))
 	JL(LabelRef("narrow"))
 	body(unroll)
-	SUBQ(Imm(uint64(unroll*lanes)), n)
+	SUBQ(Imm(uint64(unroll*emit.Lanes)), n)
 	JMP(LabelRef("wide"))
 	Label("narrow")
-	CMPQ(n, Imm(lanes))
+	CMPQ(n, Imm(emit.Lanes))
 	JL(LabelRef("tail"))
 	body(1)
-	SUBQ(Imm(lanes), n)
+	SUBQ(Imm(emit.Lanes), n)
 	JMP(LabelRef("narrow"))
 	Label("tail")
 	TESTQ(n, n)
@@ -75,7 +41,7 @@ func sumLanes(v VecVirtual) {
 }
 
 func dot(table Mem) {
-	function("dot", "func(x, y *float32, n int) float32", "dot returns the inner product of x and y, n values each.")
+	emit.Open("dot", "func(x, y *float32, n int) float32", "dot returns the inner product of x and y, n values each.")
 	x, y, n := Load(Param("x"), GP64()), Load(Param("y"), GP64()), Load(Param("n"), GP64()).(GPVirtual)
 	acc := []VecVirtual{YMM(), YMM(), YMM(), YMM()}
 	for _, a := range acc {
@@ -84,13 +50,13 @@ func dot(table Mem) {
 	loop(n, len(acc), func(registers int) {
 		for i := range registers {
 			t := YMM()
-			VMOVUPS(Mem{Base: x, Disp: i * width}, t)
-			VFMADD231PS(Mem{Base: y, Disp: i * width}, t, acc[i])
+			VMOVUPS(Mem{Base: x, Disp: i * emit.Width}, t)
+			VFMADD231PS(Mem{Base: y, Disp: i * emit.Width}, t, acc[i])
 		}
-		ADDQ(U32(uint32(registers*width)), x)
-		ADDQ(U32(uint32(registers*width)), y)
+		ADDQ(U32(uint32(registers*emit.Width)), x)
+		ADDQ(U32(uint32(registers*emit.Width)), y)
 	})
-	mask, a, b := tailMask(table, n), YMM(), YMM()
+	mask, a, b := emit.TailMask(table, n), YMM(), YMM()
 	VMASKMOVPS(Mem{Base: x}, mask, a)
 	VMASKMOVPS(Mem{Base: y}, mask, b)
 	VFMADD231PS(a, b, acc[0])
@@ -105,21 +71,21 @@ func dot(table Mem) {
 }
 
 func axpy(table Mem) {
-	function("axpy", "func(alpha float32, x, y *float32, n int)", "axpy adds alpha*x to y, n values.")
+	emit.Open("axpy", "func(alpha float32, x, y *float32, n int)", "axpy adds alpha*x to y, n values.")
 	alpha := YMM()
 	VBROADCASTSS(NewParamAddr("alpha", 0), alpha)
 	x, y, n := Load(Param("x"), GP64()), Load(Param("y"), GP64()), Load(Param("n"), GP64()).(GPVirtual)
 	loop(n, 4, func(registers int) {
 		for i := range registers {
 			t := YMM()
-			VMOVUPS(Mem{Base: y, Disp: i * width}, t)
-			VFMADD231PS(Mem{Base: x, Disp: i * width}, alpha, t)
-			VMOVUPS(t, Mem{Base: y, Disp: i * width})
+			VMOVUPS(Mem{Base: y, Disp: i * emit.Width}, t)
+			VFMADD231PS(Mem{Base: x, Disp: i * emit.Width}, alpha, t)
+			VMOVUPS(t, Mem{Base: y, Disp: i * emit.Width})
 		}
-		ADDQ(U32(uint32(registers*width)), x)
-		ADDQ(U32(uint32(registers*width)), y)
+		ADDQ(U32(uint32(registers*emit.Width)), x)
+		ADDQ(U32(uint32(registers*emit.Width)), y)
 	})
-	mask, a, b := tailMask(table, n), YMM(), YMM()
+	mask, a, b := emit.TailMask(table, n), YMM(), YMM()
 	VMASKMOVPS(Mem{Base: x}, mask, a)
 	VMASKMOVPS(Mem{Base: y}, mask, b)
 	VFMADD231PS(a, alpha, b)
@@ -130,19 +96,19 @@ func axpy(table Mem) {
 }
 
 func scale(table Mem) {
-	function("scale", "func(alpha float32, x *float32, n int)", "scale multiplies the n values of x by alpha.")
+	emit.Open("scale", "func(alpha float32, x *float32, n int)", "scale multiplies the n values of x by alpha.")
 	alpha := YMM()
 	VBROADCASTSS(NewParamAddr("alpha", 0), alpha)
 	x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64()).(GPVirtual)
 	loop(n, 4, func(registers int) {
 		for i := range registers {
 			t := YMM()
-			VMULPS(Mem{Base: x, Disp: i * width}, alpha, t)
-			VMOVUPS(t, Mem{Base: x, Disp: i * width})
+			VMULPS(Mem{Base: x, Disp: i * emit.Width}, alpha, t)
+			VMOVUPS(t, Mem{Base: x, Disp: i * emit.Width})
 		}
-		ADDQ(U32(uint32(registers*width)), x)
+		ADDQ(U32(uint32(registers*emit.Width)), x)
 	})
-	mask, a := tailMask(table, n), YMM()
+	mask, a := emit.TailMask(table, n), YMM()
 	VMASKMOVPS(Mem{Base: x}, mask, a)
 	VMULPS(a, alpha, a)
 	VMASKMOVPS(a, mask, Mem{Base: x})
@@ -153,7 +119,7 @@ func scale(table Mem) {
 
 func main() {
 	ConstraintExpr("!purego")
-	table := masks()
+	table := emit.TailMasks()
 	dot(table)
 	axpy(table)
 	scale(table)

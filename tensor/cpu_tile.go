@@ -1,0 +1,76 @@
+package tensor
+
+import "math"
+
+// queryBlock is how many queries of a head attention takes at a time: enough for
+// matrix products, few enough that their scores stay in the cache.
+const queryBlock = 64
+
+// tile is a block of queries of one head, and the range of keys that any of them
+// may see.
+type tile struct {
+	Heads
+	b, head, kv int
+	query, rows int // the first query, and how many
+	key, cols   int // the first key, and how many
+}
+
+func (h Heads) tile(b, head, query int) tile {
+	t := tile{Heads: h, b: b, head: head, kv: h.kvHead(head), query: query, rows: min(queryBlock, h.Queries-query)}
+	if h.Window > 0 && h.Prefix == 0 {
+		t.key = max(0, h.First+query-h.Window+1)
+	}
+	t.cols = max(h.Prefix, h.First+query+t.rows) - t.key
+	return t
+}
+
+// tileSize is the most scores that a tile has.
+func (h Heads) tileSize() int { return min(queryBlock, h.Queries) * h.Keys }
+
+// eachTile calls f for the tiles of all heads, with room for their scores and
+// for the list of keys that a query sees.
+func (k *task[T]) eachTile(h Heads, f func(t tile, scores []T, seen []int)) {
+	blocks := (h.Queries + queryBlock - 1) / queryBlock
+	k.parallel(h.Batch*h.Heads*blocks, grainFor(4*h.Dim*h.tileSize()), func(lo, hi int) {
+		scores, seen := make([]T, h.tileSize()), make([]int, 0, h.Keys)
+		for n := lo; n < hi; n++ {
+			f(h.tile(n/(h.Heads*blocks), n/blocks%h.Heads, n%blocks*queryBlock), scores, seen)
+		}
+	})
+}
+
+// queriesOf returns the tile's part of Q, Z and the like: [rows, Dim].
+func queriesOf[T real](t tile, values []T) matrix[T] {
+	at := ((t.b*t.Queries+t.query)*t.Heads.Heads + t.head) * t.Dim
+	return matrix[T]{span: span[T]{values: values[at:]}, rows: t.rows, cols: t.Dim, stride: t.Heads.Heads * t.Dim}
+}
+
+// keysOf returns the tile's part of K, V and the like: [cols, Dim].
+func keysOf[T real](t tile, values []T) matrix[T] {
+	at := ((t.b*t.Keys+t.key)*t.KVHeads + t.kv) * t.Dim
+	return matrix[T]{span: span[T]{values: values[at:]}, rows: t.cols, cols: t.Dim, stride: t.KVHeads * t.Dim}
+}
+
+// scoreTile computes the scores of all queries of a tile for all its keys, seen
+// or not: [rows, cols].
+func (k *task[T]) scoreTile(t tile, q, keys, scores []T) []T {
+	scores = scores[:t.rows*t.cols]
+	k.multiply(alone, multiplication[T]{out: rowsOf(scores, t.cols), a: queriesOf(t, q), b: keysOf(t, keys).transposed(), scale: T(t.Scale)})
+	capTo(scores, scores, T(t.SoftCap))
+	return scores
+}
+
+// hide sets a row of scores to −∞, except for the keys seen. The row begins at
+// key first.
+func hide[T real](row []T, seen []int, first int) {
+	at := 0
+	for _, j := range seen {
+		for ; at < j-first; at++ {
+			row[at] = T(math.Inf(-1))
+		}
+		at++
+	}
+	for ; at < len(row); at++ {
+		row[at] = T(math.Inf(-1))
+	}
+}
