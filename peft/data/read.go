@@ -119,7 +119,7 @@ func readArray(ctx context.Context, l *lines, o Options) (*Set, error) {
 // asFormat makes an error of the JSON package one of ours.
 func asFormat(err error) error {
 	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return fmt.Errorf("no JSON (%w): %w", err, ErrFormat)
 	}
 	return err

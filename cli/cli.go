@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Run executes a command line, args[0] being the program's name, and returns the
+// exit code. It may be called several times in a process.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{in: stdin, out: stdout, err: stderr}
+	if len(args) == 0 {
+		args = []string{"gpupeft"}
+	}
+	err := p.app().RunContext(ctx, args)
+	if err != nil && ctx.Err() != nil {
+		err = errInterrupted
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "gpupeft: "+oneLine(err))
+	}
+	return exitCode(err)
+}
+
+// program is one execution.
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+const description = `gpupeft trains small additions to a frozen Llama, Mistral or Gemma model: soft
+prompts and LoRA matrices, saved in the format of Hugging Face PEFT. It computes
+on any GPU that Vulkan, Metal or Direct3D 12 reach, and on the CPU.
+
+Try it without any files; this trains a small built-in model for about a minute:
+
+   gpupeft tune
+
+Then on your own:
+
+   gpupeft tune --model DIR --data FILE --out adapter
+   gpupeft eval --model DIR --adapter adapter --data FILE
+   gpupeft generate --model DIR --adapter adapter -p "Once upon a time"
+
+"gpupeft help COMMAND" lists a command's options with their defaults.`
+
+// app builds the tree of commands.
+func (p *program) app() *cli.App {
+	app := &cli.App{
+		Name:            "gpupeft",
+		Usage:           "fine-tune language models on any GPU",
+		UsageText:       "gpupeft COMMAND [options]",
+		Description:     description,
+		HideHelpCommand: true, // the command below says more
+		Reader:          p.in,
+		Writer:          p.out,
+		ErrWriter:       p.err,
+		// Errors are printed and turned into an exit code by Run.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   onUsageError,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("unknown command %q (see: gpupeft help)", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Commands: []*cli.Command{
+			p.tuneCommand(), p.generateCommand(), p.evalCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
+		},
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+	}
+	return app
+}
+
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "help",
+		Usage:     "list a command's options and their defaults",
+		UsageText: "gpupeft help [COMMAND]",
+		Action: func(c *cli.Context) error {
+			name := c.Args().First()
+			if name == "" {
+				return cli.ShowAppHelp(c)
+			}
+			if c.App.Command(name) == nil {
+				return usagef("unknown command %q (see: gpupeft help)", name)
+			}
+			return cli.ShowCommandHelp(c, name)
+		},
+	}
+}
+
+// noArguments refuses what stands behind the flags.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("unexpected argument %q (see: gpupeft help %s)", c.Args().First(), c.Command.Name)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/gpu"
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+func deviceFlag() cli.Flag {
+	return &cli.StringFlag{Name: "device", Value: "auto", Category: groupCompute,
+		Usage: "`DEVICE`: auto, cpu, gpu, or gpu:N as gpupeft devices counts them; auto takes a GPU unless it is emulated in software"}
+}
+
+// openDevice opens what --device names. A note says why auto took the CPU.
+func openDevice(ctx context.Context, want string) (b tensor.Backend, note string, err error) {
+	kind, adapter, _ := strings.Cut(want, ":")
+	switch {
+	case want == "cpu":
+		return tensor.NewCPU(0), "", nil
+	case kind == "gpu":
+		b, err := gpu.Open(ctx, gpu.Config{Adapter: adapter})
+		if err != nil {
+			return nil, "", fmt.Errorf("--device %s: %w (--device cpu works everywhere)", want, err)
+		}
+		return b, "", nil
+	case want != "auto":
+		return nil, "", usagef("--device %q (known: auto, cpu, gpu, gpu:N)", want)
+	}
+	choice := chooseAuto(gpu.Adapters(ctx))
+	if choice.Device == "cpu" {
+		return tensor.NewCPU(0), "using the CPU: " + choice.Reason, ctx.Err()
+	}
+	b, err = gpu.Open(ctx, gpu.Config{Adapter: strings.TrimPrefix(choice.Device, "gpu:")})
+	if err == nil {
+		return b, "", nil
+	}
+	return tensor.NewCPU(0), "using the CPU: " + oneLine(err), ctx.Err()
+}
+
+// autoChoice is what --device auto means on this machine.
+type autoChoice struct {
+	Device string `json:"device"`
+	Reason string `json:"reason"`
+}
+
+// chooseAuto takes the first adapter that is a real GPU. The list is in order of
+// preference.
+func chooseAuto(adapters []gpu.AdapterInfo, err error) autoChoice {
+	if err != nil {
+		return autoChoice{"cpu", strings.TrimPrefix(oneLine(err), "gpu: ")}
+	}
+	for i, a := range adapters {
+		if a.Type != gpu.SoftwareGPU {
+			return autoChoice{fmt.Sprintf("gpu:%d", i), "the best real GPU is " + a.Name}
+		}
+	}
+	if len(adapters) == 0 {
+		return autoChoice{"cpu", "there is no GPU"}
+	}
+	return autoChoice{"cpu", fmt.Sprintf("the only adapter, %s, emulates a GPU in software (--device gpu takes it)", adapters[0].Name)}
+}
+
+// deviceName describes a backend.
+func deviceName(i tensor.Info) string {
+	text := i.Kind + ": " + i.Name
+	if i.API != "" {
+		text += " through " + i.API
+	}
+	if i.Threads > 0 {
+		text += fmt.Sprintf(", %s", count(i.Threads, "thread"))
+	}
+	return text
+}

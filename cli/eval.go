@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+const evalDescription = `Measures how well a model predicts data: the mean loss in nats, its exponential
+(perplexity), and how often the right token is the most likely one. With --adapter
+it compares the bare model with the tuned one. Of a directory it takes the valid
+file, else test, else train.
+
+Examples:
+   gpupeft eval --model llama --adapter adapter --data valid.jsonl
+   gpupeft eval --model llama --data book.txt --max-seq-length 512 --json`
+
+func (p *program) evalCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "eval",
+		Usage:       "loss, perplexity and accuracy on data, with and without an adapter",
+		UsageText:   "gpupeft eval [options] --data PATH",
+		Description: evalDescription,
+		Action:      p.eval,
+		Flags: []cli.Flag{
+			modelFlag(), adapterFlag(), promptScaleFlag(),
+			&cli.StringFlag{Name: "data", Category: groupInput, Usage: "`PATH` of a file or directory, as for tune (default with the built-in model: its reviews)"},
+			&cli.IntFlag{Name: "max-seq-length", Value: 128, Category: groupInput, Usage: "`TOKENS` of a sequence"},
+			&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupCompute, Usage: "`N` sequences that are computed together"},
+			deviceFlag(), jsonFlag("print one JSON object"), quietFlag(),
+		},
+	}
+}
+
+// evaluation is the result of eval.
+type evaluation struct {
+	Model     string      `json:"model"`
+	Adapter   string      `json:"adapter,omitempty"`
+	Device    tensor.Info `json:"device"`
+	Data      string      `json:"data"` // the file
+	Format    data.Format `json:"format"`
+	Examples  int         `json:"examples"`
+	Truncated int         `json:"truncated"`
+	Dropped   int         `json:"dropped"`
+	Base      *score      `json:"base"`
+	Tuned     *score      `json:"tuned,omitempty"`
+}
+
+func (p *program) eval(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	length, batch := c.Int("max-seq-length"), c.Int("batch-size")
+	switch {
+	case c.String("model") != "" && c.String("data") == "":
+		return usagef("--data is missing: a file or directory to evaluate on")
+	case length < 2:
+		return usagef("--max-seq-length %d: want at least 2", length)
+	case batch < 1:
+		return usagef("--batch-size %d: want at least 1", batch)
+	}
+	out := p.output(c)
+	b, err := openBase(c, out)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	m, err := b.optionalAdapter(c, "adapter")
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		defer m.Close()
+	}
+	files, err := readData(c.Context, c.String("data"), b.dataOptions(length))
+	if err != nil {
+		return err
+	}
+	set := cmp.Or(files.Valid, files.Test, files.Train)
+	e := evaluation{Model: b.name, Adapter: c.String("adapter"), Device: b.backend.Info(), Data: set.Name, Format: set.Format,
+		Examples: len(set.Examples), Truncated: set.Truncated, Dropped: set.Dropped}
+	if e.Base, err = b.score(c, nil, set, batch); err != nil {
+		return err
+	}
+	if m != nil {
+		if e.Tuned, err = b.score(c, m, set, batch); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return writeJSON(out.result, e)
+	}
+	return e.print(out.result)
+}
+
+// score evaluates the model with a method, which may be nil.
+func (b *base) score(c *cli.Context, m peft.Method, s *data.Set, batch int) (*score, error) {
+	length := s.Longest() + virtual(m)
+	if positions := b.model.Config.MaxPositions; length > positions {
+		return nil, usagef("--max-seq-length: sequences of %d tokens with the virtual ones in a model with %d positions", length, positions)
+	}
+	r, err := b.model.NewRun(transformer.RunOptions{Batch: batch, Length: length, Adapters: adapters(m)})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return evaluate(c.Context, r, s, batch)
+}
+
+func (e *evaluation) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s: %s, %s", e.Data, e.Format, count(e.Examples, "example"))
+	if e.Truncated > 0 {
+		fmt.Fprintf(w, ", %d cut to --max-seq-length", e.Truncated)
+	}
+	if e.Dropped > 0 {
+		fmt.Fprintf(w, ", %d left out: nothing to predict", e.Dropped)
+	}
+	fmt.Fprintf(w, "\ndevice %s\n\n", deviceName(e.Device))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\ttargets\tloss\tperplexity\taccuracy\t%s\n", exactTitle(e.Base))
+	fmt.Fprintf(t, "bare model\t%s\t%s\n", thousands(e.Base.Targets), e.Base.row())
+	if e.Tuned != nil {
+		fmt.Fprintf(t, "with adapter\t%s\t%s\n", thousands(e.Tuned.Targets), e.Tuned.row())
+	}
+	return t.Flush()
+}

@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft"
+)
+
+// Groups of flags in the help. The help sorts them by name.
+const (
+	groupInput   = "1. Model and data"
+	groupMethod  = "2. Method"
+	groupLoop    = "3. Training loop"
+	groupEval    = "4. Evaluation"
+	groupCompute = "5. Device"
+	groupOutput  = "6. Output"
+)
+
+func modelFlag() cli.Flag {
+	return &cli.StringFlag{Name: "model", Category: groupInput,
+		Usage: "Hugging Face model `DIR`: config.json, *.safetensors, tokenizer.json; without it, a small built-in model"}
+}
+
+func adapterFlag() cli.Flag {
+	return &cli.StringFlag{Name: "adapter", Category: groupInput, Usage: "`DIR` of a PEFT adapter: a soft prompt or LoRA"}
+}
+
+func promptScaleFlag() cli.Flag {
+	return &cli.StringFlag{Name: "prompt-scale", Category: groupInput, Value: string(peft.ScaleHF5),
+		Usage: "how a Gemma soft prompt is stored: `hf5`, or hf4 if it was made with transformers 4, which multiplies it by √width"}
+}
+
+func jsonFlag(what string) cli.Flag {
+	return &cli.BoolFlag{Name: "json", Category: groupOutput, DisableDefaultText: true, Usage: what}
+}
+
+// quietFlag leaves nothing but results.
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: groupOutput, DisableDefaultText: true, Usage: "print only the result"}
+}

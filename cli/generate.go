@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+const generateDescription = `Continues a text and prints what is new, as it comes.
+
+Examples:
+   gpupeft generate -p "Once upon a time"
+   gpupeft generate --model llama --adapter adapter -p "Review: good soup." \
+      --max-tokens 5
+   gpupeft generate --model llama -p - --temperature 0.8 --top-p 0.95 < text.txt`
+
+func (p *program) generateCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "generate",
+		Usage:       "continue a text, with or without an adapter",
+		UsageText:   "gpupeft generate [options] -p TEXT",
+		Description: generateDescription,
+		Action:      p.generate,
+		Flags: []cli.Flag{
+			modelFlag(), adapterFlag(), promptScaleFlag(),
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Category: groupInput, Usage: "`TEXT` to continue; - reads it from standard input"},
+			&cli.IntFlag{Name: "max-tokens", Value: 100, Category: groupSampling, Usage: "`N` new tokens at most"},
+			&cli.Float64Flag{Name: "temperature", Category: groupSampling, Usage: "`T`: 0 always takes the most likely token, 1 follows the model"},
+			&cli.IntFlag{Name: "top-k", Category: groupSampling, Usage: "choose among the `K` most likely tokens; 0: all"},
+			&cli.Float64Flag{Name: "top-p", Category: groupSampling, Usage: "choose among the most likely tokens whose probabilities sum to `P`; 0: all"},
+			&cli.Uint64Flag{Name: "seed", Category: groupSampling, Usage: "the same `N` gives the same text"},
+			deviceFlag(),
+			jsonFlag("print one JSON object at the end, in place of the text"), quietFlag(),
+		},
+	}
+}
+
+const groupSampling = "2. Sampling"
+
+// generated is the result of generate --json.
+type generated struct {
+	Prompt     string  `json:"prompt"`
+	Text       string  `json:"text"`
+	IDs        []int32 `json:"ids"`
+	Stop       string  `json:"stop"` // "end" or "length"
+	TokensPerS float64 `json:"tokens_per_s"`
+}
+
+func (p *program) generate(c *cli.Context) error {
+	if err := errors.Join(noArguments(c), checkSampling(c)); err != nil {
+		return err
+	}
+	prompt, err := p.argument(c.String("prompt"))
+	if err != nil {
+		return err
+	}
+	out := p.output(c)
+	b, err := openBase(c, out)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	m, err := b.optionalAdapter(c, "adapter")
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		defer m.Close()
+	}
+	tok, err := b.needTokens()
+	if err != nil {
+		return err
+	}
+	g := generation{base: b, method: m, Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
+		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}}}
+	if g.ids, err = data.EncodePrompt(tok, prompt); err != nil {
+		return fmt.Errorf("--prompt: %w", err)
+	}
+	if err := g.fit(); err != nil {
+		return err
+	}
+	start := time.Now()
+	emit := func(piece string) error { _, err := io.WriteString(out.result, piece); return err }
+	if c.Bool("json") {
+		emit = nil
+	}
+	ids, text, err := g.run(c.Context, emit)
+	if emit != nil && text != "" {
+		fmt.Fprintln(out.result)
+	}
+	if err != nil || emit != nil {
+		return err
+	}
+	r := generated{prompt, text, ids, "end", float64(len(ids)) / time.Since(start).Seconds()}
+	if len(ids) == g.MaxTokens {
+		r.Stop = "length"
+	}
+	return writeJSON(out.result, r)
+}
+
+func checkSampling(c *cli.Context) error {
+	switch {
+	case c.Int("max-tokens") < 1:
+		return usagef("--max-tokens %d: want at least 1", c.Int("max-tokens"))
+	case !(c.Float64("temperature") >= 0) || c.Float64("temperature") > 1e6:
+		return usagef("--temperature %v: want 0 or more", c.Float64("temperature"))
+	case c.Int("top-k") < 0:
+		return usagef("--top-k %d: want 0 or more", c.Int("top-k"))
+	case !(c.Float64("top-p") >= 0 && c.Float64("top-p") <= 1):
+		return usagef("--top-p %v: want 0 to 1", c.Float64("top-p"))
+	}
+	return nil
+}
+
+// fit keeps a text within the model's positions.
+func (g *generation) fit() error {
+	have := virtual(g.method) + len(g.ids)
+	switch positions := g.base.model.Config.MaxPositions; {
+	case have == 0:
+		return usagef("--prompt is missing: a text to continue")
+	case have >= positions:
+		return fmt.Errorf("--prompt: %s leave no room in a model with %d positions", count(have, "token"), positions)
+	default:
+		g.MaxTokens = min(g.MaxTokens, positions-have)
+	}
+	return nil
+}
+
+// maxArgument bounds a text from standard input.
+const maxArgument = 64 << 20
+
+// argument returns a flag's value, or standard input for "-".
+func (p *program) argument(value string) (string, error) {
+	if value != "-" {
+		return value, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(p.in, maxArgument+1))
+	if err != nil {
+		return "", fmt.Errorf("standard input: %w", err)
+	}
+	if len(text) > maxArgument {
+		return "", fmt.Errorf("standard input: more than %d MiB", maxArgument>>20)
+	}
+	return string(text), nil
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gpupeft/gpupeft/gpu"
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+func TestChooseAuto(t *testing.T) {
+	soft := gpu.AdapterInfo{Name: "llvmpipe", Type: gpu.SoftwareGPU}
+	real := gpu.AdapterInfo{Name: "RTX", Type: gpu.DiscreteGPU}
+	unknown := gpu.AdapterInfo{Name: "GPU", Type: gpu.UnknownGPU}
+	tests := []struct {
+		name         string
+		adapters     []gpu.AdapterInfo
+		err          error
+		device, says string
+	}{
+		{"real", []gpu.AdapterInfo{real, soft}, nil, "gpu:0", "RTX"},
+		{"software first", []gpu.AdapterInfo{soft, real}, nil, "gpu:1", "RTX"},
+		{"unknown", []gpu.AdapterInfo{unknown}, nil, "gpu:0", "GPU"},
+		{"software", []gpu.AdapterInfo{soft}, nil, "cpu", "llvmpipe"},
+		{"none", nil, nil, "cpu", "no GPU"},
+		{"error", nil, fmt.Errorf("%w: no driver", gpu.ErrUnavailable), "cpu", "no driver"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := chooseAuto(test.adapters, test.err)
+			if got.Device != test.device || !strings.Contains(got.Reason, test.says) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	for err, want := range map[error]string{
+		errors.Join(errors.New("a"), errors.New("b")): "a; b",
+		errors.New("Upper case"):                      "upper case",
+		errors.New("UTF-8 stays"):                     "UTF-8 stays",
+	} {
+		if got := oneLine(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestDefaultLR(t *testing.T) {
+	for _, test := range []struct {
+		method string
+		width  int
+		want   float64
+	}{{methodPrompt, 4096, 0.03}, {methodLoRA, 64, 0.005}, {methodLoRA, 576, 0.0014}, {methodLoRA, 2048, 0.0004}, {methodLoRA, 4096, 0.0002}, {methodLoRA, 8192, 0.0002}} {
+		if got := defaultLR(test.method, test.width); got != test.want {
+			t.Errorf("%s at width %d: %v, want %v", test.method, test.width, got, test.want)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1058176: "1,058,176", -1234: "-1,234", -123: "-123"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+	for n, want := range map[int]int{0: 1, 1: 1, 3: 5, 6: 10, 15: 20, 51: 100} {
+		if got := roundUp(n); got != want {
+			t.Errorf("%d rounds up to %d, want %d", n, got, want)
+		}
+	}
+	if got := count(1, "row") + ", " + count(2000, "row"); got != "1 row, 2,000 rows" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestLive checks that a terminal gets one line that is rewritten, and a clean end.
+func TestLive(t *testing.T) {
+	var b strings.Builder
+	p := newProgress(&output{talk: &b, live: true}, 3)
+	p.step(stepRecord{Step: 1, Loss: 2, Tokens: 100, duration: 10 * time.Second})
+	p.step(stepRecord{Step: 2, Loss: 2, Tokens: 100, duration: 10 * time.Second}) // too soon to be shown
+	p.say("note")
+	p.step(stepRecord{Step: 3, Loss: 1.5, Tokens: 100, duration: 10 * time.Second})
+	p.line.clear()
+	want := "\r\x1b[Kstep 1/3  loss 2.0000  10 tokens/s  20s left\r\x1b[Knote\n\r\x1b[Kstep 3/3  loss 1.5000  10 tokens/s  0s left\r\x1b[K"
+	if b.String() != want {
+		t.Errorf("got %q", b.String())
+	}
+}
+
+func TestMajority(t *testing.T) {
+	row := func(answer int32) data.Example {
+		return data.Example{IDs: []int32{1, answer}, Labels: []int32{transformer.Masked, answer}}
+	}
+	train := &data.Set{Format: data.Completion, Examples: []data.Example{row(5), row(6), row(6), row(5), row(6)}}
+	valid := &data.Set{Format: data.Completion, Examples: []data.Example{row(6), row(5), row(6), row(6)}}
+	decode := func(ids []int32) string { return fmt.Sprint(ids) }
+	if m := majorityOf(train, valid, decode); m == nil || m.Completion != "[6]" || m.Exact != 0.75 {
+		t.Errorf("got %+v", m)
+	}
+	different := &data.Set{Format: data.Completion, Examples: []data.Example{row(1), row(2), row(3), row(4)}}
+	if m := majorityOf(different, valid, decode); m != nil {
+		t.Errorf("answers that all differ: %+v", m)
+	}
+	train.Format = data.Text
+	if m := majorityOf(train, valid, decode); m != nil {
+		t.Errorf("text: %+v", m)
+	}
+}

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+// The values of --method.
+const (
+	methodPrompt = "prompt"
+	methodLoRA   = "lora"
+)
+
+// plan is what the flags of tune ask for. Fields that depend on model and data are
+// filled in when those are known.
+type plan struct {
+	data        string // "": the built-in reviews
+	valSplit    float64
+	maxLength   int
+	fixedLength bool // maxLength was asked for
+
+	method      string
+	methodSet   bool
+	initAdapter string
+	prompt      peft.PromptConfig
+	initText    string
+	lora        peft.LoRAConfig
+
+	loader      data.Loader
+	epochs      int // 0: train.Steps counts
+	warmupRatio float64
+	train       peft.TrainConfig
+
+	evalEvery, evalBatches int
+	samplePrompt           string
+
+	out     string
+	logFile string
+}
+
+// newPlan reads the flags and checks all that can be checked without the files.
+func newPlan(c *cli.Context) (*plan, error) {
+	if err := noArguments(c); err != nil {
+		return nil, err
+	}
+	for _, check := range []func(*cli.Context) error{checkNumbers, checkPairs, checkMethod} {
+		if err := check(c); err != nil {
+			return nil, err
+		}
+	}
+	seed := c.Uint64("seed")
+	p := &plan{
+		data: c.String("data"), valSplit: c.Float64("val-split"), maxLength: c.Int("max-seq-length"), fixedLength: c.IsSet("max-seq-length"),
+		method: c.String("method"), methodSet: c.IsSet("method"), initAdapter: c.String("init-adapter"), initText: c.String("prompt-init-text"),
+		prompt: peft.PromptConfig{Tokens: c.Int("virtual-tokens"), Init: peft.PromptInit(c.String("prompt-init")), Seed: seed},
+		lora:   peft.LoRAConfig{Rank: c.Int("rank"), Alpha: c.Float64("alpha"), RSLoRA: c.Bool("rslora"), Seed: seed},
+		loader: data.Loader{Batch: c.Int("batch-size"), Accumulate: c.Int("grad-accum"), InOrder: c.Bool("no-shuffle"), Seed: seed},
+		epochs: c.Int("epochs"), warmupRatio: c.Float64("warmup-ratio"),
+		train: peft.TrainConfig{Steps: c.Int("steps"), LR: c.Float64("lr"), Schedule: peft.Schedule(c.String("lr-schedule")),
+			Warmup: c.Int("warmup-steps"), WeightDecay: c.Float64("weight-decay"), MaxGradNorm: c.Float64("max-grad-norm")},
+		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
+		out: c.String("out"), logFile: c.String("log-jsonl"),
+	}
+	if p.prompt.Init == "" {
+		p.prompt.Init = peft.InitVocab
+		if p.initText != "" {
+			p.prompt.Init = peft.InitText
+		}
+	}
+	var err error
+	if p.lora.Targets, err = targets(c.String("target-modules")); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// bounds are what the numbers of tune may be.
+var bounds = []struct {
+	flag     string
+	min, max float64
+	open     bool // min itself is not allowed
+}{
+	{"steps", 1, math.MaxInt32, false},
+	{"epochs", 1, math.MaxInt32, false},
+	{"batch-size", 1, 1 << 20, false},
+	{"grad-accum", 1, 1 << 20, false},
+	{"max-seq-length", 2, 1 << 20, false},
+	{"virtual-tokens", 1, 1 << 20, false},
+	{"rank", 1, 1 << 20, false},
+	{"alpha", 0, math.MaxFloat32, true},
+	{"lr", 0, math.MaxFloat32, true},
+	{"val-split", 0, 0.9, false},
+	{"warmup-steps", 0, math.MaxInt32, false},
+	{"warmup-ratio", 0, 1, false},
+	{"weight-decay", 0, math.MaxFloat32, false},
+	{"max-grad-norm", 0, math.MaxFloat32, false},
+	{"eval-every", 0, math.MaxInt32, false},
+	{"eval-batches", 0, math.MaxInt32, false},
+}
+
+func checkNumbers(c *cli.Context) error {
+	for _, b := range bounds {
+		if !c.IsSet(b.flag) {
+			continue
+		}
+		v, ok := c.Value(b.flag).(float64)
+		if !ok {
+			v = float64(c.Int(b.flag))
+		}
+		above := v >= b.min && !(b.open && v == b.min)
+		switch {
+		case above && v <= b.max:
+		case b.open && !above:
+			return usagef("--%s %v: want more than %v", b.flag, v, b.min)
+		case b.max < 1e6:
+			return usagef("--%s %v: want %v to %v", b.flag, v, b.min, b.max)
+		default:
+			return usagef("--%s %v: want at least %v and a number that fits", b.flag, v, b.min)
+		}
+	}
+	return nil
+}
+
+// checkPairs refuses flags that contradict each other.
+func checkPairs(c *cli.Context) error {
+	for _, pair := range [][2]string{{"steps", "epochs"}, {"warmup-steps", "warmup-ratio"}} {
+		if c.IsSet(pair[0]) && c.IsSet(pair[1]) {
+			return usagef("--%s and --%s: give one of them", pair[0], pair[1])
+		}
+	}
+	if c.String("model") != "" && c.String("data") == "" {
+		return usagef("--data is missing: a file or directory to train on")
+	}
+	if c.String("prompt-init") == string(peft.InitText) && c.String("prompt-init-text") == "" {
+		return usagef("--prompt-init text needs a --prompt-init-text")
+	}
+	if init := c.String("prompt-init"); init != "" && init != string(peft.InitText) && c.String("prompt-init-text") != "" {
+		return usagef("--prompt-init %s and --prompt-init-text: give one of them", init)
+	}
+	return nil
+}
+
+// checkMethod refuses unknown choices, and flags of a method that isn't used.
+func checkMethod(c *cli.Context) error {
+	for flag, known := range map[string][]string{
+		"method":       {methodLoRA, methodPrompt},
+		"prompt-init":  {"", "text", "vocab", "random"},
+		"prompt-scale": {"hf4", "hf5"},
+		"lr-schedule":  {"linear", "cosine", "constant"},
+	} {
+		if !slices.Contains(known, c.String(flag)) {
+			return usagef("--%s %q (known: %s)", flag, c.String(flag), strings.TrimPrefix(strings.Join(known, ", "), ", "))
+		}
+	}
+	for method, flags := range methodFlags {
+		for _, f := range flags {
+			if !c.IsSet(f) {
+				continue
+			}
+			if c.String("init-adapter") != "" {
+				return usagef("--%s doesn't go with --init-adapter: the adapter has its own", f)
+			}
+			if method != c.String("method") {
+				return usagef("--%s belongs to --method %s", f, method)
+			}
+		}
+	}
+	return nil
+}
+
+// targets parses --target-modules.
+func targets(value string) ([]transformer.Proj, error) {
+	if value == allLinear {
+		return peft.AllLinear(), nil
+	}
+	var found []transformer.Proj
+	for _, name := range list(value) {
+		i := slices.IndexFunc(peft.AllLinear(), func(p transformer.Proj) bool { return p.String() == name })
+		if i < 0 {
+			return nil, usagef("--target-modules: no projection is called %q (see: gpupeft help tune)", name)
+		}
+		found = append(found, peft.AllLinear()[i])
+	}
+	return found, nil
+}
+
+// Default learning rates. That of a soft prompt is PEFT's for short prompts that
+// start from real embeddings. That of LoRA falls with the width of the model, as
+// Adam's best rate does (arXiv 2203.03466): 2e-4 at 4096, where that is the usual
+// choice, and more for smaller models, up to a bound.
+const (
+	promptLR             = 3e-2
+	loraLRTimesWidth     = 2e-4 * 4096
+	loraLRMin, loraLRMax = 2e-4, 5e-3
+)
+
+func defaultLR(method string, width int) float64 {
+	if method == methodPrompt {
+		return promptLR
+	}
+	lr := min(max(loraLRTimesWidth/float64(width), loraLRMin), loraLRMax)
+	digits := math.Pow(10, 1-math.Floor(math.Log10(lr)))
+	return math.Round(lr*digits) / digits // two digits are enough
+}
+
+// freeName returns --out, or the first default name that is free.
+func (p *plan) freeName() (string, error) {
+	if p.out == "" {
+		return firstFree("gpupeft-out")
+	}
+	entries, err := os.ReadDir(p.out)
+	switch {
+	case os.IsNotExist(err), err == nil && len(entries) == 0:
+		return p.out, nil
+	case err != nil:
+		return "", usagef("--out %s: not a directory", p.out)
+	}
+	return "", usagef("--out %s is not empty (nothing is overwritten: choose another directory)", p.out)
+}

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// report is what --json prints and run.json keeps. Numbers that were not measured
+// are null.
+type report struct {
+	Model       string        `json:"model"`  // --model, or gpupeft-demo
+	Kind        string        `json:"kind"`   // model_type of config.json
+	Method      string        `json:"method"` // lora or prompt
+	Device      tensor.Info   `json:"device"`
+	BaseParams  int64         `json:"base_params"`
+	Params      int           `json:"params"` // trainable
+	Data        dataReport    `json:"data"`
+	Settings    settings      `json:"settings"`
+	Steps       int           `json:"steps"` // taken
+	Epochs      float64       `json:"epochs"`
+	Tokens      int           `json:"tokens"`  // trained on, without virtual ones and padding
+	Seconds     float64       `json:"seconds"` // of training, without evaluation
+	TokensPerS  float64       `json:"tokens_per_s"`
+	PeakBytes   int64         `json:"peak_bytes"`  // of the device's memory
+	LossBase    *float64      `json:"loss_base"`   // held-out, bare model
+	LossBefore  *float64      `json:"loss_before"` // held-out, with the adapter as it starts
+	LossAfter   *float64      `json:"loss_after"`
+	PPL         *float64      `json:"ppl"` // exp(loss_after)
+	TrainLoss   *float64      `json:"train_loss"`
+	Base        *score        `json:"base"`
+	Before      *score        `json:"before"`
+	After       *score        `json:"after"`
+	Majority    *majority     `json:"majority,omitempty"`
+	Sample      *sampleReport `json:"sample,omitempty"`
+	Adapter     string        `json:"adapter"` // directory
+	Interrupted bool          `json:"interrupted"`
+}
+
+// dataReport says what was read.
+type dataReport struct {
+	Path      string      `json:"path"`
+	Format    data.Format `json:"format"`
+	Train     int         `json:"train_examples"`
+	HeldOut   int         `json:"held_out_examples"` // that are evaluated on
+	Tokens    int         `json:"train_tokens"`
+	Truncated int         `json:"truncated"`
+	Dropped   int         `json:"dropped"`
+}
+
+// settings are the effective ones.
+type settings struct {
+	Steps       int     `json:"steps"`
+	BatchSize   int     `json:"batch_size"`
+	GradAccum   int     `json:"grad_accum"`
+	MaxLength   int     `json:"max_seq_length"`
+	LR          float64 `json:"lr"`
+	Schedule    string  `json:"lr_schedule"`
+	Warmup      int     `json:"warmup_steps"`
+	WeightDecay float64 `json:"weight_decay"`
+	MaxGradNorm float64 `json:"max_grad_norm"`
+	Seed        uint64  `json:"seed"`
+	Shuffle     bool    `json:"shuffle"`
+	InitAdapter string  `json:"init_adapter,omitempty"`
+}
+
+func (j *job) fillReport() {
+	p := j.plan
+	j.report = report{
+		Model: j.name, Kind: j.model.Config.Kind, Method: p.method, Device: j.backend.Info(),
+		BaseParams: j.model.Params(), Params: j.method.Params().Count(),
+		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Train: len(j.trainData.Examples), Tokens: j.trainData.Tokens(),
+			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped},
+		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
+			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
+			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter},
+		Sample: j.sample, Adapter: p.out,
+	}
+	if j.valid != nil {
+		j.report.Data.HeldOut = len(j.valid.Examples)
+	}
+	if j.tokens != nil {
+		j.report.Majority = majorityOf(j.trainData, j.valid, func(ids []int32) string { return j.tokens.Decode(ids, true) })
+	}
+}
+
+// add counts a step.
+func (r *report) add(s stepRecord) {
+	r.Steps, r.Epochs, r.TrainLoss = s.Step, s.Epoch, number(s.Loss)
+	r.Tokens += s.Tokens
+	r.Seconds += s.duration.Seconds()
+	r.TokensPerS = float64(r.Tokens) / r.Seconds
+}
+
+// announce prints what is about to happen.
+func (j *job) announce() {
+	r, s := &j.report, &j.report.Settings
+	model := fmt.Sprintf("%s (%s), %s, frozen", r.Model, r.Kind, count(r.BaseParams, "parameter"))
+	if r.Model == demoName {
+		model = fmt.Sprintf("the built-in one (%s), %s, frozen", r.Kind, count(r.BaseParams, "parameter"))
+	}
+	j.out.say("model     %s", model)
+	j.out.say("data      %s: %s; %s to train on, %d held out", r.Data.Path, r.Data.Format, count(r.Data.Train, "example"), r.Data.HeldOut)
+	if r.Data.Truncated > 0 {
+		j.out.say("          %s cut to --max-seq-length %d", count(r.Data.Truncated, "row"), s.MaxLength)
+	}
+	if r.Data.Dropped > 0 {
+		j.out.say("          %s left out: nothing to predict within --max-seq-length %d", count(r.Data.Dropped, "row"), s.MaxLength)
+	}
+	j.out.say("method    %s, %s trainable (%.2g %% of the model)", j.describeMethod(), count(r.Params, "parameter"), 100*float64(r.Params)/float64(r.BaseParams))
+	j.out.say("device    %s; %s", deviceName(r.Device), byteSize(j.backend.Memory().InUse))
+	j.out.say("steps     %s of %d×%d sequences of up to %d tokens, lr %.3g %s", thousands(s.Steps), s.GradAccum, s.BatchSize, j.longest(), s.LR, s.Schedule)
+}
+
+// describeMethod names the method with its sizes.
+func (j *job) describeMethod() string {
+	p := j.plan
+	switch {
+	case p.initAdapter != "":
+		return fmt.Sprintf("%s from %s", p.method, p.initAdapter)
+	case p.method == methodPrompt:
+		return fmt.Sprintf("prompt of %s, init %s", count(p.prompt.Tokens, "virtual token"), p.prompt.Init)
+	}
+	return fmt.Sprintf("lora r %d, alpha %g, %s a layer", p.lora.Rank, p.lora.Alpha, count(len(p.lora.Targets), "projection"))
+}
+
+// save completes the report and writes the adapter. It isn't interrupted: what is
+// there is worth keeping.
+func (j *job) save() error {
+	r := &j.report
+	r.PeakBytes = j.backend.Memory().Peak
+	if r.Base != nil {
+		r.LossBase, r.LossBefore = r.Base.Loss, r.Before.Loss
+	}
+	if r.After != nil {
+		r.LossAfter, r.PPL = r.After.Loss, r.After.Perplexity
+	}
+	return saveAdapter(context.Background(), j.plan.out, j.method, r.Model, r)
+}
+
+// printResult prints the comparison.
+func (j *job) printResult(w io.Writer) error {
+	r := &j.report
+	if r.Base != nil {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(t, "\nheld-out\tloss\tperplexity\taccuracy\t%s\n", exactTitle(r.Base))
+		for _, row := range []struct {
+			name string
+			s    *score
+		}{{"bare model", r.Base}, {"before", r.Before}, {"after", r.After}} {
+			if row.s != nil {
+				fmt.Fprintf(t, "%s\t%s\n", row.name, row.s.row())
+			}
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if r.Majority != nil {
+		fmt.Fprintf(w, "baseline: always answering %q is right on %.1f %%\n", r.Majority.Completion, 100*r.Majority.Exact)
+	}
+	if s := r.Sample; s != nil {
+		fmt.Fprintf(w, "\nsample  %s\nbefore  %s\n", quoted(s.Prompt, 200), quoted(s.Before, 160))
+		if !r.Interrupted {
+			fmt.Fprintf(w, "after   %s\n", quoted(s.After, 160))
+		}
+		if s.Expected != "" {
+			fmt.Fprintf(w, "right   %s\n", quoted(s.Expected, 160))
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nsaved %s after %s: %s tokens, %s tokens/s\n", r.Adapter, count(r.Steps, "step"), thousands(r.Tokens), thousands(int(r.TokensPerS)))
+	return err
+}
+
+func exactTitle(s *score) string {
+	if s.Exact == nil {
+		return ""
+	}
+	return "exact\t"
+}
+
+// row returns the cells of a table.
+func (s *score) row() string {
+	text := fmt.Sprintf("%s\t%s\t%.1f %%\t", loss(s), perplexity(s), 100*s.Accuracy)
+	if s.Exact != nil {
+		text += fmt.Sprintf("%.1f %%\t", 100**s.Exact)
+	}
+	return text
+}
+
+func perplexity(s *score) string {
+	if s.Perplexity == nil {
+		return "huge"
+	}
+	return fmt.Sprintf("%.2f", *s.Perplexity)
+}

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gpupeft/gpupeft/peft"
+)
+
+// runName is the file of a saved adapter that says how it was made.
+const runName = "run.json"
+
+// firstFree returns name, or name-2, name-3, ...
+func firstFree(name string) (string, error) {
+	free := name
+	for n := 2; ; n++ {
+		_, err := os.Lstat(free)
+		if errors.Is(err, fs.ErrNotExist) {
+			return free, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+}
+
+// checkWritable makes sure, before the work, that a directory can be made.
+func checkWritable(dir string) error {
+	parent := filepath.Dir(filepath.Clean(dir))
+	for {
+		info, err := os.Stat(parent)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("--out %s: %s is not a directory", dir, parent)
+		}
+		if err == nil {
+			break
+		}
+		if up := filepath.Dir(parent); up != parent && errors.Is(err, fs.ErrNotExist) {
+			parent = up
+			continue
+		}
+		return fmt.Errorf("--out %s: %w", dir, err)
+	}
+	probe, err := os.MkdirTemp(parent, ".gpupeft-*")
+	if err != nil {
+		return fmt.Errorf("--out %s: %w", dir, err)
+	}
+	return os.Remove(probe)
+}
+
+// saveAdapter writes an adapter and its report beside dir and then moves them there,
+// so that dir is complete or not there.
+func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel string, report any) (err error) {
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("save %s: %w", dir, err), os.RemoveAll(temp))
+		}
+	}()
+	if err := os.Chmod(temp, 0o755); err != nil {
+		return err
+	}
+	if err := peft.Save(ctx, temp, m, peft.SaveOptions{BaseModel: baseModel}); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(temp, runName))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(writeJSON(f, report), f.Close()); err != nil {
+		return err
+	}
+	// An empty directory gives way; one that has been filled meanwhile doesn't.
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(temp, dir)
+}

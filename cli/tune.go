@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft"
+)
+
+const tuneDescription = `Trains a soft prompt or LoRA matrices on data and saves them as a PEFT adapter.
+The model itself is not changed.
+
+Data is plain text; or rows in JSONL (or a JSON array) of one of the forms
+   {"text": "..."}
+   {"prompt": "...", "completion": "..."}       loss on the completion only
+   {"input_ids": [...], "labels": [...]}        taken as they are, -100 is masked
+or a directory with train, valid and test files of these.
+
+Without --model and --data, a small built-in model learns to judge reviews.
+
+Examples:
+   gpupeft tune
+   gpupeft tune --model llama --data book.txt --out adapter
+   gpupeft tune --model llama --data rows.jsonl --method prompt \
+      --prompt-init-text "Classify the review:" --epochs 3
+   gpupeft tune --model llama --data rows.jsonl --init-adapter adapter --out more
+
+Ctrl-C stops after the step that is running and saves the adapter; a second one
+ends at once.`
+
+func (p *program) tuneCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "tune",
+		Usage:       "train a soft prompt or LoRA on data",
+		UsageText:   "gpupeft tune [options]",
+		Description: tuneDescription,
+		Flags:       tuneFlags(),
+		Action:      p.tune,
+	}
+}
+
+func tuneFlags() []cli.Flag {
+	return []cli.Flag{
+		modelFlag(),
+		&cli.StringFlag{Name: "data", Category: groupInput, Usage: "`PATH` of a file or directory to train on"},
+		&cli.Float64Flag{Name: "val-split", Value: 0.1, Category: groupInput, Usage: "`FRACTION` to hold out where the data has no valid file; 0: none"},
+		&cli.IntFlag{Name: "max-seq-length", Value: 128, Category: groupInput,
+			Usage: "`TOKENS` of a sequence, without virtual ones: plain text is cut into such blocks, longer rows lose their end"},
+		&cli.StringFlag{Name: "init-adapter", Category: groupInput, Usage: "start from the PEFT adapter in `DIR`"},
+		promptScaleFlag(),
+
+		&cli.StringFlag{Name: "method", Value: methodLoRA, Category: groupMethod, Usage: "`METHOD`: lora or prompt"},
+		&cli.IntFlag{Name: "virtual-tokens", Value: 20, Category: groupMethod, Usage: "prompt: `N` trainable vectors before the text"},
+		&cli.StringFlag{Name: "prompt-init", Category: groupMethod, DefaultText: "text with a --prompt-init-text, else vocab",
+			Usage: "prompt: start from a `KIND` of vectors: text, vocab or random"},
+		&cli.StringFlag{Name: "prompt-init-text", Category: groupMethod, Usage: "prompt: `TEXT` to start from"},
+		&cli.IntFlag{Name: "rank", Value: 8, Category: groupMethod, Usage: "lora: `R`, the inner size of the matrices"},
+		&cli.Float64Flag{Name: "alpha", Value: 16, Category: groupMethod, Usage: "lora: `A`; the matrices' product is scaled by A/R"},
+		&cli.StringFlag{Name: "target-modules", Value: allLinear, Category: groupMethod,
+			Usage: "lora: `LIST` of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj, or all-linear"},
+		&cli.BoolFlag{Name: "rslora", Category: groupMethod, DisableDefaultText: true, Usage: "lora: scale by A/√R (arXiv 2312.03732)"},
+
+		&cli.IntFlag{Name: "steps", Value: 300, Category: groupLoop, Usage: "`N` optimizer steps, however many epochs that is"},
+		&cli.IntFlag{Name: "epochs", Category: groupLoop, DefaultText: "--steps", Usage: "`N` passes over the data, in place of --steps"},
+		&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupLoop, Usage: "`N` sequences that are computed together"},
+		&cli.IntFlag{Name: "grad-accum", Value: 1, Category: groupLoop, Usage: "`N` batches a step"},
+		&cli.Float64Flag{Name: "lr", Category: groupLoop, DefaultText: "prompt: 0.03; lora: 0.82/width, but 0.0002 to 0.005", Usage: "peak learning `RATE`"},
+		&cli.StringFlag{Name: "lr-schedule", Value: string(peft.Linear), Category: groupLoop, Usage: "`SHAPE` of the learning rate: linear, cosine (both fall to 0) or constant"},
+		&cli.IntFlag{Name: "warmup-steps", Category: groupLoop, Usage: "`N` steps until the learning rate is full; 0: none"},
+		&cli.Float64Flag{Name: "warmup-ratio", Category: groupLoop, Usage: "the same as a `FRACTION` of all steps"},
+		&cli.Float64Flag{Name: "weight-decay", Category: groupLoop, Usage: "AdamW's decoupled decay `RATE`; 0: none"},
+		&cli.Float64Flag{Name: "max-grad-norm", Value: 1, Category: groupLoop, Usage: "clip the gradient to this `NORM`; 0: don't"},
+		&cli.Uint64Flag{Name: "seed", Value: 42, Category: groupLoop, Usage: "`N` that initialisation, split and order follow"},
+		&cli.BoolFlag{Name: "no-shuffle", Category: groupLoop, DisableDefaultText: true, Usage: "keep the order of the data"},
+
+		&cli.IntFlag{Name: "eval-every", Value: 100, Category: groupEval, Usage: "evaluate on the held-out data every `N` steps; 0: only before and after"},
+		&cli.IntFlag{Name: "eval-batches", Value: 20, Category: groupEval, Usage: "evaluate on the first `N` held-out batches; 0: all"},
+		&cli.StringFlag{Name: "sample-prompt", Category: groupEval, DefaultText: "from the held-out data", Usage: "`TEXT` to continue before and after"},
+
+		deviceFlag(),
+
+		&cli.StringFlag{Name: "out", Category: groupOutput, DefaultText: "gpupeft-out, or the next free gpupeft-out-N", Usage: "`DIR` for the adapter; must be new or empty"},
+		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it"},
+		jsonFlag("print one JSON object at the end; the rest goes to standard error"),
+		quietFlag(),
+	}
+}
+
+func (p *program) tune(c *cli.Context) error {
+	plan, err := newPlan(c)
+	if err != nil {
+		return err
+	}
+	out := p.output(c)
+	j, err := openJob(c, plan, out)
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	j.announce()
+	if err := j.before(c.Context); err != nil {
+		return err
+	}
+	if err := j.train(c.Context); err != nil {
+		return err
+	}
+	if err := j.after(c.Context); err != nil {
+		return err
+	}
+	if err := j.save(); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = writeJSON(out.result, j.report)
+	} else {
+		err = j.printResult(out.result)
+	}
+	if err == nil && j.report.Interrupted {
+		err = errInterrupted
+	}
+	return errors.Join(err, j.log.close())
+}
+
+// allLinear is the value of --target-modules for all projections.
+const allLinear = "all-linear"
+
+// methodFlags are the flags that belong to one method.
+var methodFlags = map[string][]string{
+	methodPrompt: {"virtual-tokens", "prompt-init", "prompt-init-text"},
+	methodLoRA:   {"rank", "alpha", "target-modules", "rslora"},
+}
+
+// list splits a comma-separated value.
+func list(value string) []string {
+	parts := strings.Split(value, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+// sampleReport shows what tuning changes in a text.
+type sampleReport struct {
+	Prompt   string `json:"prompt"`
+	Expected string `json:"expected,omitempty"`
+	Before   string `json:"before"` // by the bare model
+	After    string `json:"after"`
+}
+
+// Sizes of a sample, in tokens.
+const (
+	sampleStart  = 16 // of a text that isn't divided into prompt and completion
+	sampleLength = 40
+)
+
+// openSample chooses a text to continue: --sample-prompt, or the beginning of the
+// first held-out example. Without a tokenizer there is none.
+func (j *job) openSample(*cli.Context) (err error) {
+	var s sampleReport
+	switch {
+	case j.plan.samplePrompt != "":
+		tok, err := j.needTokens()
+		if err != nil {
+			return fmt.Errorf("--sample-prompt: %w", err)
+		}
+		s.Prompt = j.plan.samplePrompt
+		if j.prompt, err = data.EncodePrompt(tok, s.Prompt); err != nil {
+			return fmt.Errorf("--sample-prompt: %w", err)
+		}
+	case j.tokens == nil:
+		return nil
+	default:
+		e := j.exampleToShow()
+		j.prompt = e.Prompt()
+		if len(j.prompt) == 0 || j.format() == data.Text || j.format() == data.TextRows {
+			j.prompt = e.IDs[:min(sampleStart, len(e.IDs)-1)]
+		} else {
+			s.Expected = j.tokens.Decode(e.Completion(), true)
+		}
+		s.Prompt = j.tokens.Decode(j.prompt, true)
+	}
+	room := j.model.Config.MaxPositions - virtual(j.method) - len(j.prompt)
+	if len(j.prompt) == 0 || room < 1 {
+		if j.plan.samplePrompt != "" {
+			return usagef("--sample-prompt: %s leave no room in a model with %d positions", count(len(j.prompt), "token"), j.model.Config.MaxPositions)
+		}
+		return nil
+	}
+	j.sample = &s
+	return nil
+}
+
+func (j *job) format() data.Format { return j.trainData.Format }
+
+// exampleToShow is held out, if anything is.
+func (j *job) exampleToShow() data.Example {
+	if j.valid != nil {
+		return j.valid.Examples[0]
+	}
+	return j.trainData.Examples[0]
+}
+
+// continued returns how the model, or the tuned model, goes on.
+func (j *job) continued(ctx context.Context, m peft.Method) (string, error) {
+	room := j.model.Config.MaxPositions - virtual(m) - len(j.prompt)
+	g := generation{base: j.base, method: m, ids: j.prompt, Generation: transformer.Generation{MaxTokens: min(sampleLength, room)}}
+	if j.sample.Expected == "" { // the most likely text of a small model goes in circles
+		g.Sampling = transformer.Sampling{Temperature: 0.8, TopP: 0.95, Seed: j.plan.loader.Seed}
+	}
+	_, text, err := g.run(ctx, nil)
+	return text, err
+}
