@@ -87,7 +87,7 @@ func (o ClipNorm) Operands() []Operand { return []Operand{out("Clip", o.Clip), i
 func (o ClipNorm) Check() error {
 	k, _ := lead(o.Sums)
 	if o.Max < 0 {
-		return fmt.Errorf("Max is %v: %w", o.Max, ErrShape)
+		return fmt.Errorf("field Max is %v: %w", o.Max, ErrShape)
 	}
 	return first(want("Sums", o.Sums, F32, k), want("Clip", o.Clip, F32, 2))
 }

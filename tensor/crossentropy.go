@@ -16,7 +16,8 @@ import "fmt"
 //
 //	DLogits[m,v] = Scale · (exp(x_v − max)/sum − 1{v = target}) · cap'(x_v)
 //
-// Rows whose target is negative are masked: their gradient is zero.
+// Rows whose target is negative are masked: x_target stays 0, and their gradient
+// is zero.
 
 // StatsWidth is the number of values a row of CrossEntropy.Stats has.
 const StatsWidth = 4

@@ -59,7 +59,7 @@ func (k *task[T]) gather(o Gather) error {
 	n, d := lead(o.X)
 	for i, r := range rows {
 		if int(r) >= n {
-			return fmt.Errorf("Rows[%d] is %d, X is %v: %w", i, r, o.X, ErrShape)
+			return fmt.Errorf("entry %d of Rows is %d, X is %v: %w", i, r, o.X, ErrShape)
 		}
 	}
 	k.parallel(len(rows), grainFor(2*d), func(lo, hi int) {

@@ -170,7 +170,7 @@ var geometries = map[string]tensor.Heads{
 	"prefix":  {Batch: 2, Queries: 4, Keys: 6, First: 2, Prefix: 2, Heads: 2, KVHeads: 1, Dim: 4, Window: 2},
 	"cache":   {Batch: 2, Queries: 2, Keys: 9, First: 5, Heads: 2, KVHeads: 2, Dim: 3},
 	"decode":  {Batch: 1, Queries: 1, Keys: 6, First: 4, Heads: 2, KVHeads: 1, Dim: 7},
-	"blocks":  {Batch: 2, Queries: 140, Keys: 150, First: 8, Heads: 2, KVHeads: 1, Dim: 2, Window: 70},
+	"blocks":  {Batch: 1, Queries: 80, Keys: 100, First: 12, Heads: 2, KVHeads: 1, Dim: 2, Window: 30},
 	"ahead":   {Batch: 1, Queries: 70, Keys: 80, First: 5, Prefix: 78, Heads: 2, KVHeads: 1, Dim: 2},
 }
 

@@ -60,7 +60,7 @@ func optional(ops []Operand, o Operand) []Operand {
 // want checks that t is there, has the type and the number of values given.
 func want(field string, t *Tensor, dt DType, shape ...int) error {
 	switch {
-	case t == nil:
+	case !t.made():
 		return fmt.Errorf("%s is missing: %w", field, ErrShape)
 	case t.DType != dt:
 		return fmt.Errorf("%s (%v) must be %v: %w", field, t, dt, ErrType)
@@ -73,7 +73,7 @@ func want(field string, t *Tensor, dt DType, shape ...int) error {
 // wantWeight is want for matrices that may be stored in any float type.
 func wantWeight(field string, t *Tensor, rows, cols int) error {
 	switch {
-	case t == nil:
+	case !t.made():
 		return fmt.Errorf("%s is missing: %w", field, ErrShape)
 	case t.DType == I32:
 		return fmt.Errorf("%s (%v) must hold floats: %w", field, t, ErrType)
@@ -104,8 +104,11 @@ func factor(s float32) float32 {
 // lead returns the rows and columns of t, or zeros if there is none, so that
 // Check can go on to name the missing operand.
 func lead(t *Tensor) (rows, cols int) {
-	if t == nil {
+	if !t.made() {
 		return 0, 0
 	}
 	return t.Rows(), t.Cols()
 }
+
+// made says whether a backend made t; a Tensor made by hand has no memory.
+func (t *Tensor) made() bool { return t != nil && t.storage != nil && len(t.Shape) > 0 }

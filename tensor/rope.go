@@ -36,7 +36,7 @@ func (o RoPE) Check() error {
 	n, d := lead(o.X)
 	positions, h := lead(o.Table)
 	if h%2 != 0 || h == 0 || d%h != 0 {
-		return fmt.Errorf("X (%v) has no whole number of heads of Table's (%v) size: %w", o.X, o.Table, ErrShape)
+		return fmt.Errorf("operand X (%v) has no whole number of heads of Table's (%v) size: %w", o.X, o.Table, ErrShape)
 	}
 	return first(want("X", o.X, F32, n, d), want("Out", o.Out, F32, n, d), want("Table", o.Table, F32, positions, h), want("Pos", o.Pos, I32, n))
 }

@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -98,9 +99,9 @@ func product(shape []int) int {
 }
 
 // checkShape refuses empty and absurd shapes: element counts must fit in 40
-// bits, so that byte counts never overflow.
+// bits (fewer on small machines), so that byte counts never overflow.
 func checkShape(shape []int) error {
-	const limit = 1 << 40
+	const limit = min(1<<40, math.MaxInt/4)
 	n := 1
 	for _, d := range shape {
 		if d < 1 || d > limit || n > limit/d {
