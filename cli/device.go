@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,8 +18,18 @@ func deviceFlag() cli.Flag {
 		Usage: "`DEVICE`: auto, cpu, gpu, or gpu:N as gpupeft devices counts them; auto takes a GPU unless it is emulated in software"}
 }
 
+// quietDrivers keeps a Vulkan layer of Mesa's from writing to standard error that
+// there is no desktop session, by naming a directory in which it finds none.
+func quietDrivers() {
+	const name = "XDG_RUNTIME_DIR"
+	if _, set := os.LookupEnv(name); !set && runtime.GOOS == "linux" {
+		os.Setenv(name, os.TempDir())
+	}
+}
+
 // openDevice opens what --device names. A note says why auto took the CPU.
 func openDevice(ctx context.Context, want string) (b tensor.Backend, note string, err error) {
+	quietDrivers()
 	kind, adapter, _ := strings.Cut(want, ":")
 	switch {
 	case want == "cpu":

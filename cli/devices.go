@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -58,6 +60,7 @@ func (p *program) devices(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	quietDrivers()
 	found, err := gpu.Adapters(c.Context)
 	if err != nil && !errors.Is(err, gpu.ErrUnavailable) {
 		return err
@@ -100,7 +103,8 @@ func (l *deviceList) print(w io.Writer) error {
 	for _, d := range l.Devices {
 		fmt.Fprintf(w, "%-6s  %s\n", d.Device, d.Name)
 		if d.API != "" {
-			fmt.Fprintf(w, "        %s, %s, driver %s\n", d.Type, d.API, d.Driver)
+			fmt.Fprintf(w, "        %s\n", strings.Join(slices.DeleteFunc([]string{d.Type, d.API, d.Vendor, d.Driver},
+				func(s string) bool { return s == "" }), ", "))
 		}
 		if d.Error != "" {
 			fmt.Fprintf(w, "        cannot be opened: %s\n", d.Error)
