@@ -60,7 +60,9 @@ func (p *program) app() *cli.App {
 		ErrWriter:       p.err,
 		// Errors are printed and turned into an exit code by Run.
 		ExitErrHandler: func(*cli.Context, error) {},
-		OnUsageError:   onUsageError,
+		// The library adds this flag only together with a help command of its own.
+		Flags:        []cli.Flag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, DisableDefaultText: true, Usage: "show help"}},
+		OnUsageError: onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("unknown command %q (see: gpupeft help)", c.Args().First())

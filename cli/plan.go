@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -220,8 +221,11 @@ func (p *plan) freeName() (string, error) {
 	switch {
 	case os.IsNotExist(err), err == nil && len(entries) == 0:
 		return p.out, nil
-	case err != nil:
+	case err == nil:
+		return "", usagef("--out %s is not empty (nothing is overwritten: choose another directory)", p.out)
+	}
+	if info, e := os.Stat(p.out); e == nil && !info.IsDir() {
 		return "", usagef("--out %s: not a directory", p.out)
 	}
-	return "", usagef("--out %s is not empty (nothing is overwritten: choose another directory)", p.out)
+	return "", fmt.Errorf("--out %s: %w", p.out, err)
 }
