@@ -49,7 +49,7 @@ func Example() {
 		}
 	}
 	var first, last float64
-	for step, err := range peft.Train(ctx, run, lora, data, peft.TrainConfig{Steps: 30, LR: 1e-2}) {
+	for step, err := range peft.Train(ctx, run, lora, data, peft.TrainConfig{Steps: 60, LR: 5e-3}) {
 		if err != nil {
 			log.Fatal(err)
 		}
