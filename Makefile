@@ -46,8 +46,9 @@ golden: $(VENV) ## the reference values of HF transformers, PEFT and tokenizers,
 	$(VENV)/bin/python testdata/tokenizers/generate.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)
-	$(VENV)/bin/python testdata/demo/corpus.py
-	$(VENV)/bin/python testdata/demo/train.py
+	$(VENV)/bin/python testdata/demo/corpus.py out/corpus
+	$(VENV)/bin/python testdata/demo/train.py out/corpus transformer/demo/model
+	$(VENV)/bin/python testdata/demo/datasets.py transformer/demo/data
 
 parity: $(VENV) build ## adapters saved here, loaded in HF PEFT
 	PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -count=1 -run TestParity -v ./peft

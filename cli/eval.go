@@ -112,7 +112,7 @@ func (b *base) score(c *cli.Context, m peft.Method, s *data.Set, batch int) (*sc
 		return nil, err
 	}
 	defer r.Close()
-	return evaluate(c.Context, r, s, batch)
+	return b.evaluate(c.Context, r, s, batch)
 }
 
 func (e *evaluation) print(w io.Writer) error {

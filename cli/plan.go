@@ -149,27 +149,31 @@ func checkPairs(c *cli.Context) error {
 	return nil
 }
 
+// choices are what the flags with a fixed set of values may be.
+var choices = []struct {
+	flag  string
+	known []string
+}{
+	{"method", []string{methodLoRA, methodPrompt}},
+	{"prompt-init", []string{"text", "vocab", "random"}},
+	{"prompt-scale", []string{"hf4", "hf5"}},
+	{"lr-schedule", []string{"linear", "cosine", "constant"}},
+}
+
 // checkMethod refuses unknown choices, and flags of a method that isn't used.
 func checkMethod(c *cli.Context) error {
-	for flag, known := range map[string][]string{
-		"method":       {methodLoRA, methodPrompt},
-		"prompt-init":  {"", "text", "vocab", "random"},
-		"prompt-scale": {"hf4", "hf5"},
-		"lr-schedule":  {"linear", "cosine", "constant"},
-	} {
-		if !slices.Contains(known, c.String(flag)) {
-			return usagef("--%s %q (known: %s)", flag, c.String(flag), strings.TrimPrefix(strings.Join(known, ", "), ", "))
+	for _, ch := range choices {
+		if v := c.String(ch.flag); c.IsSet(ch.flag) && !slices.Contains(ch.known, v) {
+			return usagef("--%s %q (known: %s)", ch.flag, v, strings.Join(ch.known, ", "))
 		}
 	}
-	for method, flags := range methodFlags {
-		for _, f := range flags {
-			if !c.IsSet(f) {
-				continue
-			}
-			if c.String("init-adapter") != "" {
+	for _, method := range []string{methodLoRA, methodPrompt} {
+		for _, f := range methodFlags[method] {
+			switch {
+			case !c.IsSet(f):
+			case c.String("init-adapter") != "":
 				return usagef("--%s doesn't go with --init-adapter: the adapter has its own", f)
-			}
-			if method != c.String("method") {
+			case method != c.String("method"):
 				return usagef("--%s belongs to --method %s", f, method)
 			}
 		}

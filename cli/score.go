@@ -16,37 +16,47 @@ type score struct {
 	Loss       *float64 `json:"loss"` // mean over the targets, in nats
 	Perplexity *float64 `json:"perplexity"`
 	Accuracy   float64  `json:"accuracy"`              // targets that had the highest logit
-	Exact      *float64 `json:"exact_match,omitempty"` // rows whose whole completion had
+	Exact      *float64 `json:"exact_match,omitempty"` // rows whose whole completion had, EOS aside
 	Targets    int      `json:"targets"`
 }
 
-// evaluate scores a run. Of rows with completions it says how many the model would
-// generate word for word by taking the most likely token each time: that is so
-// where each target is the most likely one, given those before it. They are run one
-// by one, because a run counts right predictions by batch.
-func evaluate(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*score, error) {
-	if s.Format != data.Completion {
-		l, err := peft.Evaluate(ctx, r, data.Once(s.Examples, batch))
-		if err != nil {
-			return nil, err
-		}
-		return newScore(l), nil
+// evaluate scores a run, of rows with completions also by exact matches.
+func (b *base) evaluate(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*score, error) {
+	l, err := peft.Evaluate(ctx, r, data.Once(s.Examples, batch))
+	if err != nil {
+		return nil, err
 	}
-	var total transformer.Loss
-	exact := 0
-	for _, e := range s.Examples {
+	sc := newScore(l)
+	if s.Format == data.Completion {
+		sc.Exact, err = b.exact(ctx, r, s.Examples)
+	}
+	return sc, err
+}
+
+// exact returns the share of rows whose completion the model would generate word for
+// word by taking the most likely token each time: that is so where each target is
+// the most likely one, given those before it. Whether the model then stops isn't
+// asked, as an untuned one can't know the format. Rows are run one by one, because a
+// run counts right predictions by batch.
+func (b *base) exact(ctx context.Context, r *transformer.Run, examples []data.Example) (*float64, error) {
+	right, rows := 0, 0
+	for _, e := range examples {
+		if last := len(e.IDs) - 1; slices.Contains(b.stop, e.Labels[last]) {
+			e = data.Example{IDs: e.IDs[:last], Labels: e.Labels[:last]}
+		}
+		if e.Targets() == 0 {
+			continue
+		}
 		l, err := peft.Evaluate(ctx, r, data.Once([]data.Example{e}, 1))
 		if err != nil {
 			return nil, err
 		}
+		rows++
 		if l.Correct == l.Tokens {
-			exact++
+			right++
 		}
-		total = total.Add(l)
 	}
-	sc := newScore(total)
-	sc.Exact = number(float64(exact) / float64(len(s.Examples)))
-	return sc, nil
+	return number(float64(right) / float64(rows)), nil
 }
 
 func newScore(l transformer.Loss) *score {

@@ -2,8 +2,11 @@ package cli_test
 
 import (
 	"encoding/json"
+	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/gpupeft/gpupeft/transformer/demo"
 )
 
 // strange are texts that a round trip must keep.
@@ -131,10 +134,36 @@ func TestEvalDefault(t *testing.T) {
 		t.Skip("takes some seconds")
 	}
 	e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json").out)
-	if e.Examples != 200 || e.Base.Loss <= 0 || e.Base.Exact == nil {
+	if e.Examples != 200 || e.Base.Loss <= 0 || e.Base.Exact == nil || *e.Base.Exact <= 0 || *e.Base.Exact >= 1 {
 		t.Errorf("got %+v", e)
 	}
 	if r := must(t, "eval", "--device", "cpu"); !strings.Contains(r.out, "bare model") || !strings.Contains(r.out, "exact") {
 		t.Errorf("got %q", r.out)
 	}
+}
+
+// TestExactMatch holds eval's exact matches against what generate writes.
+func TestExactMatch(t *testing.T) {
+	rows, err := fs.ReadFile(demo.Data(), "sentiment/valid.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[bool]bool{}
+	for line := range strings.Lines(string(rows)) {
+		row := decode[struct{ Prompt, Completion string }](t, line)
+		text := decode[struct{ Text string }](t, must(t, "generate", "--device", "cpu", "-p", row.Prompt, "--max-tokens", "1", "--json").out).Text
+		e := decode[struct {
+			Base struct {
+				Exact float64 `json:"exact_match"`
+			}
+		}](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, t.TempDir(), "row.jsonl", line)).out)
+		if right := text == row.Completion; right != (e.Base.Exact == 1) {
+			t.Errorf("generate says %q, right is %q, exact match %v", text, row.Completion, e.Base.Exact)
+		}
+		seen[e.Base.Exact == 1] = true
+		if len(seen) == 2 {
+			return
+		}
+	}
+	t.Error("all rows have the same result")
 }

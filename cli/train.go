@@ -43,7 +43,7 @@ func (j *job) before(ctx context.Context) error {
 		}
 		r.Before = r.Base
 		if j.plan.method != methodLoRA || j.plan.initAdapter != "" { // new LoRA matrices change nothing
-			if r.Before, err = evaluate(ctx, j.run, j.valid, j.plan.loader.Batch); err != nil {
+			if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.plan.loader.Batch); err != nil {
 				return err
 			}
 		}
@@ -64,7 +64,7 @@ func (j *job) scoreBase(ctx context.Context) (*score, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return evaluate(ctx, r, j.valid, j.plan.loader.Batch)
+	return j.evaluate(ctx, r, j.valid, j.plan.loader.Batch)
 }
 
 // train takes the steps. An interrupt ends it after the step that is running.
@@ -107,7 +107,7 @@ func (j *job) evaluateAfter(ctx context.Context, step int, show *progress) (*flo
 	if j.valid == nil || ctx.Err() != nil || !last && (p.evalEvery == 0 || step%p.evalEvery != 0) {
 		return nil, nil
 	}
-	s, err := evaluate(ctx, j.run, j.valid, p.loader.Batch)
+	s, err := j.evaluate(ctx, j.run, j.valid, p.loader.Batch)
 	if errors.Is(err, context.Canceled) {
 		return nil, nil
 	}
