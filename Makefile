@@ -17,7 +17,7 @@ build: ## the program, ./gpupeft
 
 test: vulkan ## all tests, the GPU's included
 	@mkdir -p out/xdg && chmod 700 out/xdg
-	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} $(GO) test ./...
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} $(GO) test -timeout 30m ./...
 
 race: vulkan ## all tests under the race detector
 	@mkdir -p out/xdg && chmod 700 out/xdg
