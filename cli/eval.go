@@ -84,6 +84,7 @@ func (p *program) eval(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	b.explain(out)
 	set := cmp.Or(files.Valid, files.Test, files.Train)
 	e := evaluation{Model: b.name, Adapter: c.String("adapter"), Device: b.backend.Info(), Data: set.Name, Format: set.Format,
 		Examples: len(set.Examples), Truncated: set.Truncated, Dropped: set.Dropped}

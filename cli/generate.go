@@ -85,6 +85,7 @@ func (p *program) generate(c *cli.Context) error {
 	if err := g.fit(); err != nil {
 		return err
 	}
+	b.explain(out)
 	start := time.Now()
 	emit := func(piece string) error { _, err := io.WriteString(out.result, piece); return err }
 	if c.Bool("json") {

@@ -28,6 +28,7 @@ type base struct {
 	model   *transformer.Model
 	tokens  *tokenizer.Tokenizer // nil if the directory has none
 	stop    []int32              // ids that end a text
+	note    string               // why --device auto took the CPU
 }
 
 // openBase opens --device and loads --model on it.
@@ -40,17 +41,21 @@ func openBase(c *cli.Context, out *output) (*base, error) {
 	if b.name == "" {
 		b.name = demoName
 	}
-	var note string
-	if b.backend, note, err = openDevice(c.Context, c.String("device")); err != nil {
+	if b.backend, b.note, err = openDevice(c.Context, c.String("device")); err != nil {
 		return nil, err
-	}
-	if note != "" {
-		out.warn("%s", note)
 	}
 	if err := b.load(c.Context, dir, out); err != nil {
 		return nil, errors.Join(fmt.Errorf("model %s: %w", b.name, err), b.Close())
 	}
 	return b, nil
+}
+
+// explain says why --device auto took the CPU. Commands call it when all that can go
+// wrong with their input has not, so that an error stands alone.
+func (b *base) explain(out *output) {
+	if b.note != "" {
+		out.warn("%s", b.note)
+	}
 }
 
 // modelDir returns the directory of --model.

@@ -98,6 +98,7 @@ func (r *report) add(s stepRecord) {
 
 // announce prints what is about to happen.
 func (j *job) announce() {
+	j.explain(j.out)
 	r, s := &j.report, &j.report.Settings
 	model := fmt.Sprintf("%s (%s), %s, frozen", r.Model, r.Kind, count(r.BaseParams, "parameter"))
 	if r.Model == demoName {
