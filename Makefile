@@ -44,6 +44,7 @@ $(VENV): testdata/requirements.txt
 golden: $(VENV) ## the reference values of HF transformers, PEFT and tokenizers, anew
 	$(VENV)/bin/python testdata/golden/generate.py
 	$(VENV)/bin/python testdata/tokenizers/generate.py
+	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)
 	$(VENV)/bin/python testdata/demo/corpus.py out/corpus
