@@ -62,7 +62,7 @@ type vectors[T real] struct {
 	dot    func(x, y []T) T                                    // Σ x·y
 	axpy   func(alpha T, x, y []T)                             // y += alpha·x
 	expSum func(dst, src []T, shift T) T                       // dst = exp(src−shift); the sum of dst
-	widen  func(dt DType, dst []T, stored []uint16)            // dst = the values of stored weights
+	widen  func(dt DType, dst []T, stored span[T])             // dst = the values of stored weights
 	gemm   func(each gemm.Parallel, p multiplication[T]) error // out = scale·A·B
 }
 
@@ -96,21 +96,22 @@ func expSum64(dst, src []float64, shift float64) (sum float64) {
 	return sum
 }
 
-func widen32(dt DType, dst []float32, stored []uint16) {
-	if dt == F16 {
-		half.F16ToF32(dst, stored)
-	} else {
-		half.BF16ToF32(dst, stored)
+func widen32(dt DType, dst []float32, stored span[float32]) {
+	switch dt {
+	case F16:
+		half.F16ToF32(dst, stored.halves)
+	case BF16:
+		half.BF16ToF32(dst, stored.halves)
+	default:
+		stored.quant.Unpack(dst, stored.blocks)
 	}
 }
 
-func widen64(dt DType, dst []float64, stored []uint16) {
-	value := half.FromF16
-	if dt == BF16 {
-		value = half.FromBF16
-	}
-	for i, v := range stored {
-		dst[i] = float64(value(v))
+func widen64(dt DType, dst []float64, stored span[float64]) {
+	narrow := make([]float32, len(dst))
+	widen32(dt, narrow, span[float32]{halves: stored.halves, blocks: stored.blocks, quant: stored.quant})
+	for i, v := range narrow {
+		dst[i] = float64(v)
 	}
 }
 
@@ -122,6 +123,7 @@ func (s span[T]) decode(data []byte) {
 	for i := range s.halves {
 		s.halves[i] = binary.LittleEndian.Uint16(data[2*i:])
 	}
+	copy(s.blocks, data)
 	for i := range s.ints {
 		s.ints[i] = int32(binary.LittleEndian.Uint32(data[4*i:]))
 	}
@@ -135,6 +137,7 @@ func (s span[T]) encode(data []byte) {
 	for i, v := range s.halves {
 		binary.LittleEndian.PutUint16(data[2*i:], v)
 	}
+	copy(data, s.blocks)
 	for i, v := range s.ints {
 		binary.LittleEndian.PutUint32(data[4*i:], uint32(v))
 	}

@@ -44,7 +44,7 @@ func (h *host[T]) New(name string, dt DType, shape ...int) (*Tensor, error) {
 	if !dt.Valid() {
 		return nil, fmt.Errorf("new %s: %v: %w", name, dt, ErrType)
 	}
-	if err := checkShape(shape); err != nil {
+	if err := checkShape(dt, shape); err != nil {
 		return nil, fmt.Errorf("new %s: %w", name, err)
 	}
 	m, err := h.heap.alloc(dt, product(shape))

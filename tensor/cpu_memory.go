@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/gpupeft/gpupeft/tensor/internal/quant"
 )
 
 // maxHostBytes bounds one allocation of the CPU backend, so that an absurd shape
@@ -37,6 +39,8 @@ type span[T real] struct {
 	values []T      // F32
 	halves []uint16 // F16, BF16
 	ints   []int32  // I32
+	blocks []byte   // quantized types, as stored
+	quant  *quant.Format
 }
 
 func newSpan[T real](dt DType, n int) span[T] {
@@ -45,11 +49,18 @@ func newSpan[T real](dt DType, n int) span[T] {
 		return span[T]{values: make([]T, n)}
 	case I32:
 		return span[T]{ints: make([]int32, n)}
+	case F16, BF16:
+		return span[T]{halves: make([]uint16, n)}
 	}
-	return span[T]{halves: make([]uint16, n)}
+	return span[T]{blocks: make([]byte, dt.Bytes(n)), quant: dt.quant()}
 }
 
-func (s span[T]) len() int { return len(s.values) + len(s.halves) + len(s.ints) }
+func (s span[T]) len() int {
+	if s.quant != nil {
+		return len(s.blocks) / s.quant.Bytes * s.quant.Block
+	}
+	return len(s.values) + len(s.halves) + len(s.ints)
+}
 
 func (s span[T]) slice(lo, hi int) span[T] {
 	switch {
@@ -57,6 +68,9 @@ func (s span[T]) slice(lo, hi int) span[T] {
 		return span[T]{values: s.values[lo:hi:hi]}
 	case s.ints != nil:
 		return span[T]{ints: s.ints[lo:hi:hi]}
+	case s.quant != nil:
+		first, end := lo/s.quant.Block*s.quant.Bytes, hi/s.quant.Block*s.quant.Bytes
+		return span[T]{blocks: s.blocks[first:end:end], quant: s.quant}
 	}
 	return span[T]{halves: s.halves[lo:hi:hi]}
 }

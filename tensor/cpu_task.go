@@ -102,15 +102,15 @@ func (k *task[T]) floats(t *Tensor) []T { return spanOf[T](t).values }
 // ints returns the values of an I32 operand.
 func (k *task[T]) ints(t *Tensor) []int32 { return spanOf[T](t).ints }
 
-// weightRow returns columns [lo, hi) of a row of a weight of any float type. buf
-// has room for them; it is used unless the weight is F32.
-func (k *task[T]) weightRow(w *Tensor, row, lo, hi int, buf []T) []T {
-	s, at := spanOf[T](w), row*w.Cols()
+// weightRow returns a row of a weight of any float type. buf has room for it; it
+// is used unless the weight is F32.
+func (k *task[T]) weightRow(w *Tensor, row int, buf []T) []T {
+	s := spanOf[T](w).slice(row*w.Cols(), (row+1)*w.Cols())
 	if w.DType == F32 {
-		return s.values[at+lo : at+hi]
+		return s.values
 	}
-	k.widen(w.DType, buf[:hi-lo], s.halves[at+lo:at+hi])
-	return buf[:hi-lo]
+	k.widen(w.DType, buf, s)
+	return buf
 }
 
 // cancelled says whether the caller has given up.

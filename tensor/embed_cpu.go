@@ -17,9 +17,9 @@ func (k *task[T]) embed(o Embed) error {
 		for n := lo; n < hi; n++ {
 			row := out[n*d : (n+1)*d]
 			if id := int(ids[n]); id >= 0 {
-				scaleTo(row, k.weightRow(o.Table, id, 0, d, row), table)
+				scaleTo(row, k.weightRow(o.Table, id, row), table)
 			} else {
-				scaleTo(row, k.weightRow(o.Extra, -1-id, 0, d, row), prompt)
+				scaleTo(row, k.weightRow(o.Extra, -1-id, row), prompt)
 			}
 		}
 	})

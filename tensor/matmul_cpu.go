@@ -86,6 +86,9 @@ func operand(m matrix[float32]) gemm.Operand {
 	case BF16:
 		o.Source = &gemm.BF16Rows{Data: m.halves, Stride: m.stride}
 	}
+	if m.quant != nil {
+		o.Source = &gemm.QuantRows{Format: m.quant, Data: m.blocks, Cols: m.stride}
+	}
 	return o
 }
 
@@ -112,8 +115,8 @@ func gemm64(each gemm.Parallel, p multiplication[float64]) error {
 func lines(m matrix[float64], transpose bool) []float64 {
 	values := m.values
 	if values == nil {
-		values = make([]float64, len(m.halves))
-		widen64(m.dtype, values, m.halves)
+		values = make([]float64, m.len())
+		widen64(m.dtype, values, m.span)
 	}
 	if !transpose && m.stride == m.cols {
 		return values

@@ -51,7 +51,7 @@ func (t *Tensor) Cols() int { return product(t.Shape[1:]) }
 // Slice returns rows [lo, hi) of t as a tensor that shares its memory. A GPU
 // binds a view only where its first byte lies on a 256-byte boundary.
 func (t *Tensor) Slice(lo, hi int) (*Tensor, error) {
-	if lo < 0 || hi > t.Rows() || lo >= hi {
+	if block := t.DType.Block(); lo < 0 || hi > t.Rows() || lo >= hi || lo*t.Cols()%block != 0 || hi*t.Cols()%block != 0 {
 		return nil, fmt.Errorf("rows [%d, %d) of %s %v: %w", lo, hi, t.Name, t.Shape, ErrShape)
 	}
 	v := *t
@@ -64,7 +64,7 @@ func (t *Tensor) Slice(lo, hi int) (*Tensor, error) {
 
 // Reshape returns t's values under another shape, sharing its memory.
 func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
-	if err := checkShape(shape); err != nil || product(shape) != t.Len() {
+	if err := checkShape(t.DType, shape); err != nil || product(shape) != t.Len() {
 		return nil, fmt.Errorf("%s %v as %v: %w", t.Name, t.Shape, shape, ErrShape)
 	}
 	v := *t
@@ -99,8 +99,9 @@ func product(shape []int) int {
 }
 
 // checkShape refuses empty and absurd shapes: element counts must fit in 40
-// bits (fewer on small machines), so that byte counts never overflow.
-func checkShape(shape []int) error {
+// bits (fewer on small machines), so that byte counts never overflow. Rows must
+// be made of whole blocks.
+func checkShape(dt DType, shape []int) error {
 	const limit = min(1<<40, math.MaxInt/4)
 	n := 1
 	for _, d := range shape {
@@ -111,6 +112,9 @@ func checkShape(shape []int) error {
 	}
 	if len(shape) == 0 {
 		return fmt.Errorf("empty shape: %w", ErrShape)
+	}
+	if row := shape[len(shape)-1]; row%dt.Block() != 0 {
+		return fmt.Errorf("rows of %d are no whole blocks of %d %v: %w", row, dt.Block(), dt, ErrShape)
 	}
 	return nil
 }

@@ -8,8 +8,15 @@ import (
 )
 
 // Unpack converts stored float values, given as little-endian bytes, to float32
-// and appends them to dst. An I32 or unknown type gives nothing.
+// and appends them to dst. Quantized types are stored in whole blocks. An I32 or unknown type gives nothing.
 func Unpack(dst []float32, dt DType, data []byte) []float32 {
+	if q := dt.quant(); q != nil {
+		n := len(data) / q.Bytes
+		at := len(dst)
+		dst = append(dst, make([]float32, n*q.Block)...)
+		q.Unpack(dst[at:], data[:n*q.Bytes])
+		return dst
+	}
 	switch dt {
 	case F32:
 		for ; len(data) >= 4; data = data[4:] {

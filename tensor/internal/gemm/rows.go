@@ -1,6 +1,9 @@
 package gemm
 
-import "github.com/gpupeft/gpupeft/tensor/internal/half"
+import (
+	"github.com/gpupeft/gpupeft/tensor/internal/half"
+	"github.com/gpupeft/gpupeft/tensor/internal/quant"
+)
 
 // F16Rows is a matrix of IEEE binary16 bits whose rows are Stride elements apart.
 type F16Rows struct {
@@ -39,4 +42,30 @@ func (k *kernels) narrow(source RowSource) (*words, func(int, *[streamed][]uint1
 		return (*words)(rows), k.dotsBF16
 	}
 	return nil, nil
+}
+
+// QuantRows is a matrix of quantized rows of Cols elements, whole blocks each.
+type QuantRows struct {
+	Format *quant.Format
+	Data   []byte
+	Cols   int
+}
+
+// Row implements [RowSource].
+func (r *QuantRows) Row(dst []float32, row, col int) {
+	f := r.Format
+	data := r.Data[row*r.Cols/f.Block*f.Bytes:][:r.Cols/f.Block*f.Bytes]
+	var block [quant.MaxBlock]float32
+	for len(dst) > 0 {
+		first := col / f.Block
+		if col%f.Block == 0 && len(dst) >= f.Block {
+			n := len(dst) / f.Block
+			f.Unpack(dst[:n*f.Block], data[first*f.Bytes:][:n*f.Bytes])
+			dst, col = dst[n*f.Block:], col+n*f.Block
+			continue
+		}
+		f.Unpack(block[:f.Block], data[first*f.Bytes:][:f.Bytes])
+		n := copy(dst, block[col%f.Block:f.Block])
+		dst, col = dst[n:], col+n
+	}
 }
