@@ -25,7 +25,8 @@ func (r *Run) forward(p *tensor.Pass) {
 	r.tap(p, Site{Point: Embed}, x)
 	for l := range c.Layers {
 		r.forwardAttention(p, l)
-		r.forwardMLP(p, l)
+		r.forwardMLPHidden(p, l)
+		r.forwardMLPOut(p, l)
 	}
 }
 
@@ -77,13 +78,17 @@ func (r *Run) backwardAttention(p *tensor.Pass, l int) {
 	}
 }
 
-func (r *Run) forwardMLP(p *tensor.Pass, l int) {
+func (r *Run) forwardMLPHidden(p *tensor.Pass, l int) {
 	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
 	r.norm(p, l, Norm2, Norm2Scale, ResidMid, w.Norm2)
 	r.project(p, l, GateProj, MLPPre, Norm2)
 	r.project(p, l, UpProj, MLPPreLinear, Norm2)
 	p.Do(tensor.Gated{Out: a[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
 	r.tap(p, Site{l, MLPPost}, a[MLPPost])
+}
+
+func (r *Run) forwardMLPOut(p *tensor.Pass, l int) {
+	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
 	r.project(p, l, DownProj, MLPProj, MLPPost)
 	if c.PostNorms {
 		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj, w.Norm2Post)
@@ -112,12 +117,25 @@ func (r *Run) backwardMLP(p *tensor.Pass, l int) {
 func (r *Run) backward(p *tensor.Pass, scale float32) {
 	r.lossBackward(p, scale)
 	for l := len(r.plan.layers) - 1; l >= 0 && (r.trainsBelow(l) || l == r.adapters.lowest); l-- {
+		if r.options.GradCheckpoint && l < len(r.plan.layers)-1 {
+			r.recompute(p, l)
+		}
 		r.backwardMLP(p, l)
 		r.backwardAttention(p, l)
 	}
 	if r.adapters.trainsPrompt() {
 		p.Do(tensor.EmbedBackward{DTable: r.adapters.prompt.DRows, DOut: r.plan.grads[ResidPre],
 			IDs: view(r.input.ids, r.tokens()), Extra: true, Add: true})
+	}
+}
+
+// recompute records what Backward reads of a layer again, from the stream. The last
+// layer's activations are still there.
+func (r *Run) recompute(p *tensor.Pass, l int) {
+	r.forwardAttention(p, l)
+	r.forwardMLPHidden(p, l)
+	if r.model.Config.PostNorms {
+		r.forwardMLPOut(p, l) // whose norm is read
 	}
 }
 

@@ -89,8 +89,11 @@ func (r *Run) aliased(p Point) Point {
 	return p
 }
 
-// kept says whether Backward reads a point.
+// kept says whether a point stays as Forward left it until Backward reads it.
 func (r *Run) kept(p Point) bool {
+	if r.options.GradCheckpoint {
+		return p == ResidPost
+	}
 	switch p {
 	case Q, K: // inputs of the norm, if there is one
 		return r.model.Config.QKNorm

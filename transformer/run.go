@@ -18,6 +18,11 @@ type RunOptions struct {
 	Context int
 	// Train keeps what Backward needs.
 	Train bool
+	// GradCheckpoint keeps only the stream between layers for Backward, which then
+	// computes each layer's activations again (Chen et al. 2016, arXiv 1604.06174):
+	// a fraction of the memory for about a third more time. Tap is called again for
+	// a layer that is computed again.
+	GradCheckpoint bool
 	// Patterns computes attention in steps, so that Scores and Pattern exist.
 	Patterns bool
 	// Adapters plug into the run, in this order.
