@@ -55,7 +55,7 @@ func TestBadInput(t *testing.T) {
 	write(t, adapter, "adapter_config.json", "{}")
 	tests := []struct{ name, args, says string }{
 		{"no model", "--model " + dir + "/none --data " + rows, "none: no such directory"},
-		{"model is a file", "--model " + rows + " --data " + rows, "not a directory"},
+		{"model is a file", "--model " + rows + " --data " + rows, "neither a directory nor a .gguf file"},
 		{"empty model", "--model " + t.TempDir() + " --data " + rows, "config.json"},
 		{"broken config", "--model " + noConfig + " --data " + rows, "config.json"},
 		{"no weights", "--model " + noWeights + " --data " + rows, "model.safetensors"},

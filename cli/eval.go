@@ -35,7 +35,7 @@ func (p *program) evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "data", Category: groupInput, Usage: "`PATH` of a file or directory, as for tune (default with the built-in model: its reviews)"},
 			&cli.IntFlag{Name: "max-seq-length", Value: 128, Category: groupInput, Usage: "`TOKENS` of a sequence"},
 			&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupCompute, Usage: "`N` sequences that are computed together"},
-			deviceFlag(), jsonFlag("print one JSON object"), quietFlag(),
+			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag(),
 		},
 	}
 }

@@ -18,7 +18,12 @@ const (
 
 func modelFlag() cli.Flag {
 	return &cli.StringFlag{Name: "model", Category: groupInput,
-		Usage: "Hugging Face model `DIR`: config.json, *.safetensors, tokenizer.json; without it, a small built-in model"}
+		Usage: "`PATH` of a GGUF file, or of a Hugging Face directory: config.json, *.safetensors, tokenizer.json; without it, a small built-in model"}
+}
+
+func quantFlag() cli.Flag {
+	return &cli.StringFlag{Name: "quant", Category: groupCompute, DefaultText: "as stored",
+		Usage: "pack the weights while loading, as `TYPE`: q8_0, q4_0 or nf4"}
 }
 
 func adapterFlag() cli.Flag {

@@ -35,7 +35,7 @@ func (p *program) generateCommand() *cli.Command {
 			&cli.IntFlag{Name: "top-k", Category: groupSampling, Usage: "choose among the `K` most likely tokens; 0: all"},
 			&cli.Float64Flag{Name: "top-p", Category: groupSampling, Usage: "choose among the most likely tokens whose probabilities sum to `P`; 0: all"},
 			&cli.Uint64Flag{Name: "seed", Category: groupSampling, Usage: "the same `N` gives the same text"},
-			deviceFlag(),
+			deviceFlag(), quantFlag(),
 			jsonFlag("print one JSON object at the end, in place of the text"), quietFlag(),
 		},
 	}

@@ -21,6 +21,7 @@ type job struct {
 	*base
 	plan      *plan
 	out       *output
+	sketch    *sketch
 	trainData *data.Set
 	valid     *data.Set // what is evaluated on; nil: nothing
 	method    peft.Method
@@ -34,7 +35,8 @@ type job struct {
 // demoData is the built-in data set that is tuned on without --data.
 const demoData = "sentiment"
 
-// openJob loads everything and allocates it.
+// openJob checks and loads everything. Nothing large is read before it is known that
+// all of it fits.
 func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 	var err error
 	if p.out, err = p.freeName(); err != nil {
@@ -43,12 +45,11 @@ func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 	if err := checkWritable(p.out); err != nil {
 		return nil, err
 	}
-	b, err := openBase(c, out)
+	j, err := newJob(c, p, out)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{base: b, plan: p, out: out}
-	for _, step := range []func(*cli.Context) error{j.openMethod, j.openData, j.openRun, j.openSample} {
+	for _, step := range []func(*cli.Context) error{j.openData, j.fitMemory, j.loadModel, j.openMethod, j.openSample} {
 		if err := step(c); err != nil {
 			return nil, errors.Join(err, j.close())
 		}
@@ -60,36 +61,48 @@ func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 	return j, nil
 }
 
-// openMethod makes what is trained, or loads it.
+// newJob opens the model's files and the device, and sketches the job.
+func newJob(c *cli.Context, p *plan, out *output) (*job, error) {
+	b, err := openCheckpoint(c)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{base: b, plan: p, out: out}
+	if err = b.openDevice(c); err == nil {
+		err = j.openSketch(c)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return j, nil
+}
+
+func (j *job) loadModel(c *cli.Context) error { return j.load(c.Context, j.out) }
+
 func (j *job) openMethod(c *cli.Context) (err error) {
-	p, ctx := j.plan, c.Context
-	if p.initAdapter != "" {
-		if j.method, err = j.adapter(c, "init-adapter"); err != nil {
-			return err
-		}
-		was := p.method
-		p.method = methodName(j.method)
-		if p.methodSet && was != p.method {
-			return usagef("--method %s, but --init-adapter %s is %s", was, p.initAdapter, p.method)
-		}
-	} else if p.method == methodLoRA {
-		j.method, err = peft.NewLoRA(ctx, j.model, p.lora)
-	} else {
-		if p.initText != "" {
-			tok, err := j.needTokens()
-			if err != nil {
-				return fmt.Errorf("--prompt-init-text: %w", err)
-			}
-			if p.prompt.Text, err = tok.Encode(p.initText, false); err != nil {
-				return fmt.Errorf("--prompt-init-text: %w", err)
-			}
-		}
-		j.method, err = peft.NewPrompt(ctx, j.model, p.prompt)
-	}
-	if err == nil && p.train.LR == 0 {
-		p.train.LR = defaultLR(p.method, j.model.Config.Hidden)
-	}
+	j.method, err = j.newMethod(c, j.model)
 	return err
+}
+
+// newMethod makes what is trained, or loads it.
+func (j *job) newMethod(c *cli.Context, model *transformer.Model) (peft.Method, error) {
+	p, ctx := j.plan, c.Context
+	switch {
+	case p.initAdapter != "":
+		return loadAdapter(c, "init-adapter", model)
+	case p.method == methodLoRA:
+		return peft.NewLoRA(ctx, model, p.lora)
+	}
+	if p.initText != "" && p.prompt.Text == nil {
+		tok, err := j.needTokens()
+		if err == nil {
+			p.prompt.Text, err = tok.Encode(p.initText, false)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--prompt-init-text: %w", err)
+		}
+	}
+	return peft.NewPrompt(ctx, model, p.prompt)
 }
 
 func methodName(m peft.Method) string {
@@ -137,13 +150,13 @@ func (j *job) openData(c *cli.Context) error {
 
 // fitLength keeps sequences and virtual tokens within the model's positions.
 func (j *job) fitLength() error {
-	p, room := j.plan, j.model.Config.MaxPositions-virtual(j.method)
+	p, room := j.plan, j.ckpt.Config.MaxPositions-virtual(j.sketch.method)
 	if p.maxLength <= room {
 		return nil
 	}
 	if p.fixedLength || room < 2 {
 		return usagef("--max-seq-length %d and %s are more than the %d positions of the model",
-			p.maxLength, count(virtual(j.method), "virtual token"), j.model.Config.MaxPositions)
+			p.maxLength, count(virtual(j.sketch.method), "virtual token"), j.ckpt.Config.MaxPositions)
 	}
 	p.maxLength = room
 	return nil
@@ -151,7 +164,7 @@ func (j *job) fitLength() error {
 
 // dataOptions say how the model's data becomes tokens.
 func (b *base) dataOptions(maxLength int) data.Options {
-	o := data.Options{Vocab: b.model.Config.VocabSize, MaxLength: maxLength}
+	o := data.Options{Vocab: b.ckpt.Config.VocabSize, MaxLength: maxLength}
 	if b.tokens != nil { // a nil pointer would be a non-nil Encoder
 		o.Tokens = b.tokens
 	}
@@ -184,12 +197,17 @@ func readData(ctx context.Context, name string, o data.Options) (*data.Files, er
 	return files, nil
 }
 
-// openRun allocates the activations, for the longest sequence that there is.
-func (j *job) openRun(*cli.Context) (err error) {
-	j.run, err = j.model.NewRun(transformer.RunOptions{
-		Batch: j.plan.loader.Batch, Length: j.longest() + virtual(j.method), Train: true, Adapters: adapters(j.method),
-	})
+// openRun allocates the activations.
+func (j *job) openRun() (err error) {
+	j.run, err = j.model.NewRun(j.runOptions(j.method, j.longest(), j.plan.sizing))
 	return err
+}
+
+// runOptions are those of training, for sequences of up to length real tokens.
+func (j *job) runOptions(m peft.Method, length int, s sizing) transformer.RunOptions {
+	return transformer.RunOptions{
+		Batch: s.micro, Length: length + virtual(m), Train: true, GradCheckpoint: s.checkpoint, Adapters: adapters(m),
+	}
 }
 
 func (j *job) longest() int {
@@ -208,11 +226,16 @@ func (j *job) dataName() string {
 	return j.plan.data
 }
 
-func (j *job) close() error {
-	var err error
-	if j.run != nil {
-		err = j.run.Close()
+// closeRun frees the activations.
+func (j *job) closeRun() error {
+	if j.run == nil {
+		return nil
 	}
+	return j.run.Close()
+}
+
+func (j *job) close() error {
+	err := j.closeRun()
 	if j.method != nil {
 		err = errors.Join(err, j.method.Close())
 	}

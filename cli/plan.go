@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -35,7 +36,11 @@ type plan struct {
 	initText    string
 	lora        peft.LoRAConfig
 
-	loader      data.Loader
+	loader data.Loader
+	sizing
+	autoMicro   bool  // micro may be lowered
+	memoryLimit int64 // 0: what is known of the device
+	memory      memoryPlan
 	epochs      int // 0: train.Steps counts
 	warmupRatio float64
 	train       peft.TrainConfig
@@ -77,10 +82,37 @@ func newPlan(c *cli.Context) (*plan, error) {
 		}
 	}
 	var err error
+	if err = p.readSizing(c); err != nil {
+		return nil, err
+	}
 	if p.lora.Targets, err = targets(c.String("target-modules")); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// readSizing reads the flags that trade memory for something else.
+func (p *plan) readSizing(c *cli.Context) (err error) {
+	p.checkpoint = c.Bool("grad-checkpoint")
+	if p.quant, err = quantType(c.String("quant")); err != nil {
+		return err
+	}
+	p.micro = p.loader.Batch
+	switch micro := c.String("micro-batch"); micro {
+	case "":
+	case "auto":
+		p.autoMicro = true
+	default:
+		if p.micro, err = strconv.Atoi(micro); err != nil || p.micro < 1 || p.micro > p.loader.Batch {
+			return usagef("--micro-batch %q: want auto, or 1 to --batch-size %d", micro, p.loader.Batch)
+		}
+	}
+	if text := c.String("memory-limit"); text != "" {
+		if p.memoryLimit, err = parseSize(text); err != nil {
+			return usagef("--memory-limit %w", err)
+		}
+	}
+	return nil
 }
 
 // bounds are what the numbers of tune may be.
@@ -137,7 +169,7 @@ func checkPairs(c *cli.Context) error {
 			return usagef("--%s and --%s: give one of them", pair[0], pair[1])
 		}
 	}
-	if c.String("model") != "" && c.String("data") == "" {
+	if c.String("model") != "" && c.String("data") == "" && !c.Bool("dry-run") {
 		return usagef("--data is missing: a file or directory to train on")
 	}
 	if c.String("prompt-init") == string(peft.InitText) && c.String("prompt-init-text") == "" {

@@ -27,6 +27,7 @@ type report struct {
 	Seconds     float64       `json:"seconds"` // of training, without evaluation
 	TokensPerS  float64       `json:"tokens_per_s"`
 	PeakBytes   int64         `json:"peak_bytes"`  // of the device's memory
+	Memory      memoryPlan    `json:"memory"`      // as planned
 	LossBase    *float64      `json:"loss_base"`   // held-out, bare model
 	LossBefore  *float64      `json:"loss_before"` // held-out, with the adapter as it starts
 	LossAfter   *float64      `json:"loss_after"`
@@ -66,6 +67,9 @@ type settings struct {
 	Seed        uint64  `json:"seed"`
 	Shuffle     bool    `json:"shuffle"`
 	InitAdapter string  `json:"init_adapter,omitempty"`
+	Quant       string  `json:"quant,omitempty"` // the weights' type, if it isn't the stored one
+	MicroBatch  int     `json:"micro_batch"`
+	Checkpoint  bool    `json:"grad_checkpoint"`
 }
 
 func (j *job) fillReport() {
@@ -77,8 +81,9 @@ func (j *job) fillReport() {
 			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped},
 		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
 			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
-			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter},
-		Sample: j.sample, Adapter: p.out,
+			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
+			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint},
+		Sample: j.sample, Adapter: p.out, Memory: p.memory,
 	}
 	if j.valid != nil {
 		j.report.Data.HeldOut = len(j.valid.Examples)
@@ -113,7 +118,8 @@ func (j *job) announce() {
 		j.out.say("          %s left out: nothing to predict within --max-seq-length %d", count(r.Data.Dropped, "row"), s.MaxLength)
 	}
 	j.out.say("method    %s, %s trainable (%.2g %% of the model)", j.describeMethod(), count(r.Params, "parameter"), 100*float64(r.Params)/float64(r.BaseParams))
-	j.out.say("device    %s; %s", deviceName(r.Device), byteSize(j.backend.Memory().InUse))
+	j.out.say("device    %s; %s: %s weights, %s activations", deviceName(r.Device), byteSize(j.plan.memory.Total),
+		byteSize(j.plan.memory.Weights), byteSize(j.plan.memory.Activations+j.plan.memory.Gradients))
 	j.out.say("steps     %s of %d×%d sequences of up to %d tokens, lr %.3g %s", thousands(s.Steps), s.GradAccum, s.BatchSize, j.longest(), s.LR, s.Schedule)
 }
 

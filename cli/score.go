@@ -22,41 +22,45 @@ type score struct {
 
 // evaluate scores a run, of rows with completions also by exact matches.
 func (b *base) evaluate(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*score, error) {
-	l, err := peft.Evaluate(ctx, r, data.Once(s.Examples, batch))
-	if err != nil {
-		return nil, err
-	}
-	sc := newScore(l)
-	if s.Format == data.Completion {
-		sc.Exact, err = b.exact(ctx, r, s.Examples)
-	}
-	return sc, err
-}
-
-// exact returns the share of rows whose completion the model would generate word for
-// word by taking the most likely token each time: that is so where each target is
-// the most likely one, given those before it. Whether the model then stops isn't
-// asked, as an untuned one can't know the format. Rows are run one by one, because a
-// run counts right predictions by batch.
-func (b *base) exact(ctx context.Context, r *transformer.Run, examples []data.Example) (*float64, error) {
-	right, rows := 0, 0
-	for _, e := range examples {
-		if last := len(e.IDs) - 1; slices.Contains(b.stop, e.Labels[last]) {
-			e = data.Example{IDs: e.IDs[:last], Labels: e.Labels[:last]}
-		}
-		if e.Targets() == 0 {
-			continue
-		}
-		l, err := peft.Evaluate(ctx, r, data.Once([]data.Example{e}, 1))
+	var total transformer.Loss
+	var matches exactMatches
+	at := 0 // in s.Examples
+	for l, err := range peft.Losses(ctx, r, data.Once(s.Examples, batch)) {
 		if err != nil {
 			return nil, err
 		}
-		rows++
-		if l.Correct == l.Tokens {
-			right++
+		total = total.Add(l)
+		for right := l.Right; len(right) > 0; at++ {
+			n := s.Examples[at].Targets()
+			matches.add(s.Examples[at], right[:n], b.stop)
+			right = right[n:]
 		}
 	}
-	return number(float64(right) / float64(rows)), nil
+	sc := newScore(total)
+	if s.Format == data.Completion {
+		sc.Exact = number(float64(matches.right) / float64(matches.rows))
+	}
+	return sc, nil
+}
+
+// exactMatches counts the rows whose completion the model would generate word for
+// word by taking the most likely token each time: that is so where each target is
+// the most likely one, given those before it. Whether the model then stops isn't
+// asked, as an untuned one can't know the format.
+type exactMatches struct{ rows, right int }
+
+// add counts a row, given which of its targets are the most likely tokens.
+func (m *exactMatches) add(e data.Example, right []bool, stop []int32) {
+	if last := len(e.Labels) - 1; slices.Contains(stop, e.Labels[last]) {
+		right = right[:len(right)-1]
+	}
+	if len(right) == 0 {
+		return
+	}
+	m.rows++
+	if !slices.Contains(right, false) {
+		m.right++
+	}
 }
 
 func newScore(l transformer.Loss) *score {

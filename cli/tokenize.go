@@ -35,7 +35,7 @@ func (p *program) tokenizeCommand() *cli.Command {
 		Description: tokenizeDescription,
 		Action:      p.tokenize,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Category: groupInput, Usage: "`DIR` with tokenizer.json, tokenizer.model or tok*.bin; without it, that of the built-in model"},
+			&cli.StringFlag{Name: "model", Category: groupInput, Usage: "`PATH` of a directory with tokenizer.json, tokenizer.model or tok*.bin, or of a GGUF file; without it, that of the built-in model"},
 			&cli.BoolFlag{Name: "jsonl", Category: groupOutput, DisableDefaultText: true, Usage: "one JSON value a line, in and out"},
 			&cli.BoolFlag{Name: "decode", Category: groupOutput, DisableDefaultText: true, Usage: "turn ids into text"},
 			&cli.BoolFlag{Name: "special", Category: groupOutput, DisableDefaultText: true, Usage: "add the special tokens that surround a text; with --decode, leave special tokens out"},
@@ -50,13 +50,9 @@ type codec struct {
 }
 
 func (p *program) tokenize(c *cli.Context) error {
-	dir, err := modelDir(c.String("model"))
+	tok, err := openTokenizer(c.String("model"))
 	if err != nil {
 		return err
-	}
-	tok, err := tokenizer.Load(dir)
-	if err != nil {
-		return fmt.Errorf("--model %s: %w", c.String("model"), err)
 	}
 	t := codec{tok, c.Bool("special")}
 	if c.Bool("jsonl") {

@@ -32,39 +32,42 @@ func newRecord(s peft.Step, stepsPerEpoch int) stepRecord {
 	}
 }
 
-// before measures the untuned model, and the new adapter where that makes a
-// difference.
+// before measures the untuned model, allocates the activations of training, and
+// measures the new adapter where that makes a difference.
 func (j *job) before(ctx context.Context) error {
 	r := &j.report
+	var err error
+	if j.sample != nil {
+		if j.sample.Before, err = j.continued(ctx, nil); err != nil {
+			return err
+		}
+	}
 	if j.valid != nil {
-		var err error
 		if r.Base, err = j.scoreBase(ctx); err != nil {
 			return err
 		}
-		r.Before = r.Base
-		if j.plan.method != methodLoRA || j.plan.initAdapter != "" { // new LoRA matrices change nothing
-			if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.plan.loader.Batch); err != nil {
-				return err
-			}
+	}
+	if err := j.openRun(); err != nil || j.valid == nil {
+		return err
+	}
+	r.Before = r.Base
+	if j.plan.method != methodLoRA || j.plan.initAdapter != "" { // new LoRA matrices change nothing
+		if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.plan.micro); err != nil {
+			return err
 		}
-		j.out.say("held-out  loss %s for the bare model, %s before training", loss(r.Base), loss(r.Before))
 	}
-	if j.sample == nil {
-		return nil
-	}
-	var err error
-	j.sample.Before, err = j.continued(ctx, nil)
-	return err
+	j.out.say("held-out  loss %s for the bare model, %s before training", loss(r.Base), loss(r.Before))
+	return nil
 }
 
 // scoreBase evaluates the model without what is trained.
 func (j *job) scoreBase(ctx context.Context) (*score, error) {
-	r, err := j.model.NewRun(transformer.RunOptions{Batch: j.plan.loader.Batch, Length: j.valid.Longest()})
+	r, err := j.model.NewRun(transformer.RunOptions{Batch: j.plan.micro, Length: j.valid.Longest()})
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return j.evaluate(ctx, r, j.valid, j.plan.loader.Batch)
+	return j.evaluate(ctx, r, j.valid, j.plan.micro)
 }
 
 // train takes the steps. An interrupt ends it after the step that is running.
@@ -107,7 +110,7 @@ func (j *job) evaluateAfter(ctx context.Context, step int, show *progress) (*flo
 	if j.valid == nil || ctx.Err() != nil || !last && (p.evalEvery == 0 || step%p.evalEvery != 0) {
 		return nil, nil
 	}
-	s, err := j.evaluate(ctx, j.run, j.valid, p.loader.Batch)
+	s, err := j.evaluate(ctx, j.run, j.valid, p.micro)
 	if errors.Is(err, context.Canceled) {
 		return nil, nil
 	}
@@ -123,8 +126,8 @@ func (j *job) evaluateAfter(ctx context.Context, step int, show *progress) (*flo
 
 // after makes the second sample.
 func (j *job) after(ctx context.Context) (err error) {
-	if j.sample == nil || j.report.Interrupted {
-		return nil
+	if err := j.closeRun(); err != nil || j.sample == nil || j.report.Interrupted {
+		return err
 	}
 	j.sample.After, err = j.continued(ctx, j.method)
 	return err

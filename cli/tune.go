@@ -79,7 +79,11 @@ func tuneFlags() []cli.Flag {
 		&cli.IntFlag{Name: "eval-batches", Value: 20, Category: groupEval, Usage: "evaluate on the first `N` held-out batches; 0: all"},
 		&cli.StringFlag{Name: "sample-prompt", Category: groupEval, DefaultText: "from the held-out data", Usage: "`TEXT` to continue before and after"},
 
-		deviceFlag(),
+		deviceFlag(), quantFlag(),
+		&cli.BoolFlag{Name: "grad-checkpoint", Category: groupCompute, DisableDefaultText: true, Usage: "compute activations again on the way back: a fraction of the memory, a third more time"},
+		&cli.StringFlag{Name: "micro-batch", Category: groupCompute, DefaultText: "--batch-size", Usage: "compute `N` sequences of a batch at a time, with the same result; auto: as many as fit"},
+		&cli.StringFlag{Name: "memory-limit", Category: groupCompute, DefaultText: "on the CPU, what is free", Usage: "stop before the start if the run would take more than `SIZE`, such as 6GB"},
+		&cli.BoolFlag{Name: "dry-run", Category: groupCompute, DisableDefaultText: true, Usage: "print what would take how much memory; a config.json is enough"},
 
 		&cli.StringFlag{Name: "out", Category: groupOutput, DefaultText: "gpupeft-out, or the next free gpupeft-out-N", Usage: "`DIR` for the adapter; must be new or empty"},
 		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it"},
@@ -94,6 +98,9 @@ func (p *program) tune(c *cli.Context) error {
 		return err
 	}
 	out := p.output(c)
+	if c.Bool("dry-run") {
+		return p.dryRun(c, plan, out)
+	}
 	j, err := openJob(c, plan, out)
 	if err != nil {
 		return err

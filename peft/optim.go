@@ -37,6 +37,18 @@ func newAdamW(p *Params, c TrainConfig) (*adamW, error) {
 	return o, nil
 }
 
+// OptimizerMemory returns how many bytes Train allocates for a method's optimizer.
+func OptimizerMemory(m Method) (int64, error) {
+	p := m.Params()
+	before := p.backend.Memory().InUse
+	o, err := newAdamW(p, TrainConfig{})
+	if err != nil {
+		return 0, err
+	}
+	n := p.backend.Memory().InUse - before
+	return n, o.close()
+}
+
 // zero clears the gradients.
 func (o *adamW) zero(ctx context.Context) error {
 	p := tensor.Begin(o.backend)

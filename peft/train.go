@@ -136,18 +136,29 @@ func accumulate(ctx context.Context, r *transformer.Run, b transformer.Batch, ta
 	return loss, r.Backward(ctx, 1/float32(targets))
 }
 
-// Evaluate computes the loss of a run over batches, with the run's virtual tokens
-// in front.
+// Losses computes the loss of each of some batches, with the run's virtual tokens in
+// front. It ends with the first error.
+func Losses(ctx context.Context, r *transformer.Run, data iter.Seq2[transformer.Batch, error]) iter.Seq2[transformer.Loss, error] {
+	return func(yield func(transformer.Loss, error) bool) {
+		for b, err := range data {
+			var loss transformer.Loss
+			if err == nil {
+				err = r.Forward(ctx, r.WithPrompt(b))
+			}
+			if err == nil {
+				loss, err = r.Loss(ctx)
+			}
+			if !yield(loss, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Evaluate computes the loss of a run over all batches together.
 func Evaluate(ctx context.Context, r *transformer.Run, data iter.Seq2[transformer.Batch, error]) (transformer.Loss, error) {
 	var total transformer.Loss
-	for b, err := range data {
-		if err != nil {
-			return total, err
-		}
-		if err := r.Forward(ctx, r.WithPrompt(b)); err != nil {
-			return total, err
-		}
-		loss, err := r.Loss(ctx)
+	for loss, err := range Losses(ctx, r, data) {
 		if err != nil {
 			return total, err
 		}

@@ -13,10 +13,11 @@ import (
 //
 // Run, Write and Sync do nothing, and Read gives zeros.
 type Plan struct {
-	limits Limits
-	mu     sync.Mutex
-	use    Memory
-	closed bool
+	limits  Limits
+	mu      sync.Mutex
+	use     Memory
+	largest int64
+	closed  bool
 }
 
 // NewPlan returns a plan for a device with the given limits; a bound of 0 is none.
@@ -56,6 +57,13 @@ func (p *Plan) Memory() Memory {
 	return p.use
 }
 
+// Largest returns the size of the largest tensor so far, in bytes.
+func (p *Plan) Largest() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.largest
+}
+
 // New implements Backend.
 func (p *Plan) New(name string, dt DType, shape ...int) (*Tensor, error) {
 	if !dt.Valid() {
@@ -76,6 +84,7 @@ func (p *Plan) New(name string, dt DType, shape ...int) (*Tensor, error) {
 	p.use.Tensors++
 	p.use.InUse += s.size
 	p.use.Peak = max(p.use.Peak, p.use.InUse)
+	p.largest = max(p.largest, s.size)
 	return Wrap(s, name, dt, shape...), nil
 }
 

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -74,8 +75,33 @@ type hfConfig struct {
 	QueryScalar      float64         `json:"query_pre_attn_scalar"`
 	BOS              idList          `json:"bos_token_id"`
 	EOS              idList          `json:"eos_token_id"`
-	Quantization     json.RawMessage `json:"quantization_config"`
 	Bidirectional    bool            `json:"use_bidirectional_attention"`
+	Quantization     *hfQuantization `json:"quantization_config"`
+	Text             json.RawMessage `json:"text_config"`
+	DType            string          `json:"dtype"`
+	TorchDType       string          `json:"torch_dtype"` // its old name
+}
+
+// hfQuantization is how a checkpoint says that its matrices are packed.
+type hfQuantization struct {
+	Method  string `json:"quant_method"`
+	In4Bit  bool   `json:"load_in_4bit"`
+	Storage string `json:"bnb_4bit_quant_storage"`
+}
+
+// refuse names the packings that can't be read.
+func (q *hfQuantization) refuse() error {
+	switch {
+	case q == nil:
+		return nil
+	case q.Method != "bitsandbytes":
+		return fmt.Errorf("quantization_config: quant_method %q (known: bitsandbytes in 4 bits, and GGUF files; or take the unquantized checkpoint): %w", q.Method, ErrUnsupported)
+	case !q.In4Bit:
+		return fmt.Errorf("quantization_config: bitsandbytes without load_in_4bit (its 8-bit form isn't known): %w", ErrUnsupported)
+	case q.Storage != "" && q.Storage != "uint8":
+		return fmt.Errorf("quantization_config: bnb_4bit_quant_storage %q (known: uint8): %w", q.Storage, ErrUnsupported)
+	}
+	return nil
 }
 
 // family is how a model type differs from Llama, and what its HF class takes for
@@ -89,6 +115,7 @@ type family struct {
 	window      int // default sliding_window
 	pattern     int // every pattern-th layer sees everything; 0: all layers are alike
 	headDim     int // default head_dim; 0: hidden/heads
+	heads       int // default num_attention_heads; 0: none
 	kvHeads     int // default num_key_value_heads; 0: heads
 	theta       float64
 	localTheta  float64 // of the sliding layers; 0: the same
@@ -104,21 +131,44 @@ var families = map[string]family{
 	"gemma2": {gemma: true, postNorms: true, queryScalar: 256, softCaps: [2]float64{50, 30}, window: 4096, pattern: 2,
 		headDim: 256, kvHeads: 4, theta: 1e4, eps: 1e-6, vocab: 256000, positions: 8192},
 	"gemma3_text": {gemma: true, postNorms: true, qkNorm: true, queryScalar: 256, window: 4096, pattern: 6,
-		headDim: 256, kvHeads: 4, theta: 1e6, localTheta: 1e4, eps: 1e-6, vocab: 262208, positions: 131072},
+		headDim: 256, heads: 8, kvHeads: 4, theta: 1e6, localTheta: 1e4, eps: 1e-6, vocab: 262208, positions: 131072},
 }
 
 // ParseConfig reads HF's config.json. Errors wrap ErrUnsupported, for models that
 // are well-formed but not ours, or ErrCheckpoint, and name the field.
 func ParseConfig(data []byte) (*Config, error) {
-	var hf hfConfig
-	if err := json.Unmarshal(data, &hf); err != nil {
-		return nil, fmt.Errorf("config.json: %v: %w", err, ErrCheckpoint)
+	hf, err := decodeConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
 	}
+	c, err := hf.resolve()
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	return c, nil
+}
+
+// decodeConfig reads the fields. Of a Gemma 3 that sees, too, it takes the language
+// model, whose config stands inside the other.
+func decodeConfig(data []byte) (hf hfConfig, err error) {
+	if err := json.Unmarshal(data, &hf); err != nil {
+		return hf, fmt.Errorf("%v: %w", err, ErrCheckpoint)
+	}
+	if hf.ModelType == "gemma3" && hf.Text != nil {
+		if err := json.Unmarshal(hf.Text, &hf); err != nil { // fields that it lacks stay
+			return hf, fmt.Errorf("text_config: %v: %w", err, ErrCheckpoint)
+		}
+	}
+	return hf, nil
+}
+
+// resolve turns the fields into a Config.
+func (hf *hfConfig) resolve() (*Config, error) {
 	f, ok := families[hf.ModelType]
 	if !ok {
-		return nil, fmt.Errorf("config.json: model_type %q (known: gemma, gemma2, gemma3_text, llama, mistral): %w", hf.ModelType, ErrUnsupported)
+		return nil, fmt.Errorf("model_type %q (known: gemma, gemma2, gemma3_text, llama, mistral): %w", hf.ModelType, ErrUnsupported)
 	}
-	if err := hf.refuse(); err != nil {
+	if err := errors.Join(hf.refuse(), hf.Quantization.refuse()); err != nil {
 		return nil, err
 	}
 	hf.applyDefaults(f)
@@ -154,7 +204,6 @@ func ParseConfig(data []byte) (*Config, error) {
 
 // refuse names what a config asks for and gpupeft doesn't do.
 func (hf *hfConfig) refuse() error {
-	present := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 	act := hf.HiddenAct
 	if hf.HiddenActivation != "" {
 		act = hf.HiddenActivation
@@ -163,15 +212,13 @@ func (hf *hfConfig) refuse() error {
 	okAct := act == "" || (!gemma && act == "silu") || (gemma && (act == "gelu_pytorch_tanh" || act == "gelu"))
 	switch {
 	case hf.AttentionBias:
-		return fmt.Errorf("config.json: attention_bias: %w", ErrUnsupported)
+		return fmt.Errorf("attention_bias: %w", ErrUnsupported)
 	case hf.MLPBias:
-		return fmt.Errorf("config.json: mlp_bias: %w", ErrUnsupported)
+		return fmt.Errorf("mlp_bias: %w", ErrUnsupported)
 	case hf.Bidirectional:
-		return fmt.Errorf("config.json: use_bidirectional_attention: %w", ErrUnsupported)
-	case present(hf.Quantization):
-		return fmt.Errorf("config.json: quantization_config (use the unquantized checkpoint): %w", ErrUnsupported)
+		return fmt.Errorf("use_bidirectional_attention: %w", ErrUnsupported)
 	case !okAct:
-		return fmt.Errorf("config.json: hidden_act %q for %s: %w", act, hf.ModelType, ErrUnsupported)
+		return fmt.Errorf("hidden_act %q for %s: %w", act, hf.ModelType, ErrUnsupported)
 	}
 	return nil
 }
@@ -185,6 +232,7 @@ func (hf *hfConfig) applyDefaults(f family) {
 	}
 	set(&hf.VocabSize, f.vocab)
 	set(&hf.MaxPositions, f.positions)
+	set(&hf.Heads, f.heads)
 	if f.kvHeads == 0 {
 		f.kvHeads = hf.Heads
 	}
@@ -220,18 +268,18 @@ func (c *Config) check(layers int) error {
 		{"num_attention_heads", c.Heads}, {"num_key_value_heads", c.KVHeads}, {"head_dim", c.HeadDim}, {"max_position_embeddings", c.MaxPositions},
 	} {
 		if field.value < 1 || field.value > most {
-			return fmt.Errorf("config.json: %s is %d: %w", field.name, field.value, ErrCheckpoint)
+			return fmt.Errorf("%s is %d: %w", field.name, field.value, ErrCheckpoint)
 		}
 	}
 	switch {
 	case c.Heads%c.KVHeads != 0:
-		return fmt.Errorf("config.json: num_attention_heads %d is no multiple of num_key_value_heads %d: %w", c.Heads, c.KVHeads, ErrCheckpoint)
+		return fmt.Errorf("num_attention_heads %d is no multiple of num_key_value_heads %d: %w", c.Heads, c.KVHeads, ErrCheckpoint)
 	case c.HeadDim%2 != 0:
-		return fmt.Errorf("config.json: head_dim %d is odd: %w", c.HeadDim, ErrCheckpoint)
+		return fmt.Errorf("head_dim %d is odd: %w", c.HeadDim, ErrCheckpoint)
 	case layers > 1000:
-		return fmt.Errorf("config.json: num_hidden_layers is %d: %w", layers, ErrCheckpoint)
+		return fmt.Errorf("num_hidden_layers is %d: %w", layers, ErrCheckpoint)
 	case !(c.NormEps >= 0):
-		return fmt.Errorf("config.json: rms_norm_eps is %v: %w", c.NormEps, ErrCheckpoint)
+		return fmt.Errorf("rms_norm_eps is %v: %w", c.NormEps, ErrCheckpoint)
 	}
 	return nil
 }
@@ -242,7 +290,7 @@ func (hf *hfConfig) layers(f family) ([]LayerConfig, error) {
 	if len(hf.SlidingWindow) > 0 {
 		window = 0 // what null means: every key is seen
 		if err := json.Unmarshal(hf.SlidingWindow, &window); err != nil || window < 0 {
-			return nil, fmt.Errorf("config.json: sliding_window is %s: %w", hf.SlidingWindow, ErrCheckpoint)
+			return nil, fmt.Errorf("sliding_window is %s: %w", hf.SlidingWindow, ErrCheckpoint)
 		}
 	}
 	full, sliding, err := hf.ropes(f)
@@ -250,7 +298,7 @@ func (hf *hfConfig) layers(f family) ([]LayerConfig, error) {
 		return nil, err
 	}
 	if hf.LayerTypes != nil && len(hf.LayerTypes) != hf.Layers {
-		return nil, fmt.Errorf("config.json: %d layer_types for %d layers: %w", len(hf.LayerTypes), hf.Layers, ErrCheckpoint)
+		return nil, fmt.Errorf("%d layer_types for %d layers: %w", len(hf.LayerTypes), hf.Layers, ErrCheckpoint)
 	}
 	layers := make([]LayerConfig, hf.Layers)
 	for i := range layers {
@@ -272,7 +320,7 @@ func (hf *hfConfig) slides(i, window int) (bool, error) {
 	case hf.LayerTypes != nil:
 		t := hf.LayerTypes[i]
 		if !slices.Contains([]string{"full_attention", "sliding_attention"}, t) {
-			return false, fmt.Errorf("config.json: layer type %q: %w", t, ErrUnsupported)
+			return false, fmt.Errorf("layer type %q: %w", t, ErrUnsupported)
 		}
 		return t == "sliding_attention" && window > 0, nil
 	case hf.SlidingPattern > 0:
@@ -289,7 +337,7 @@ func softCap(field string, raw json.RawMessage, otherwise float64) (float32, err
 	}
 	var v *float64
 	if err := json.Unmarshal(raw, &v); err != nil || (v != nil && *v <= 0) {
-		return 0, fmt.Errorf("config.json: %s is %s: %w", field, raw, ErrCheckpoint)
+		return 0, fmt.Errorf("%s is %s: %w", field, raw, ErrCheckpoint)
 	}
 	if v == nil {
 		return 0, nil

@@ -166,6 +166,7 @@ type Loss struct {
 	Tokens  int       // targets
 	Correct int       // targets that have the highest logit
 	Each    []float32 // by target, in the order of sequences and positions
+	Right   []bool    // likewise, whether it has the highest logit
 }
 
 // Mean is the loss per target; 0 if there are none.
@@ -176,7 +177,7 @@ func (l Loss) Mean() float64 {
 	return l.Sum / float64(l.Tokens)
 }
 
-// Add returns the losses of two batches together, without Each.
+// Add returns the losses of two batches together, without Each and Right.
 func (l Loss) Add(o Loss) Loss {
 	return Loss{Sum: l.Sum + o.Sum, Tokens: l.Tokens + o.Tokens, Correct: l.Correct + o.Correct}
 }
@@ -246,7 +247,7 @@ func (r *Run) readLoss(ctx context.Context, m int) (Loss, error) {
 	if err != nil {
 		return Loss{}, err
 	}
-	l := Loss{Tokens: m, Each: make([]float32, m)}
+	l := Loss{Tokens: m, Each: make([]float32, m), Right: make([]bool, m)}
 	i := 0
 	for _, labels := range r.batch.labels {
 		for _, y := range labels[min(1, len(labels)):] {
@@ -257,7 +258,7 @@ func (r *Run) readLoss(ctx context.Context, m int) (Loss, error) {
 			loss := math.Log(float64(s[1])) + float64(s[0]) - float64(s[2])
 			l.Each[i] = float32(loss)
 			l.Sum += loss
-			if int32(s[3]) == y {
+			if l.Right[i] = int32(s[3]) == y; l.Right[i] {
 				l.Correct++
 			}
 			i++

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"errors"
+	"iter"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -34,23 +35,37 @@ type Layer struct {
 // Backend returns what the model runs on.
 func (m *Model) Backend() tensor.Backend { return m.backend }
 
+// Tensors returns all parameters, under HF's names; tied ones once.
+func (m *Model) Tensors() iter.Seq[*tensor.Tensor] {
+	return func(yield func(*tensor.Tensor) bool) {
+		more := true
+		m.Weights.each(m.Config, func(_ string, t **tensor.Tensor, _ []int) { more = more && yield(*t) })
+	}
+}
+
 // Bytes returns the memory that the weights take on the backend.
 func (m *Model) Bytes() int64 {
 	n := int64(0)
-	m.Weights.each(m.Config, func(_ string, t **tensor.Tensor, _ []int) { n += (*t).Bytes() })
+	for t := range m.Tensors() {
+		n += t.Bytes()
+	}
 	return n
 }
 
 // Params returns the number of parameters.
 func (m *Model) Params() int64 {
 	n := int64(0)
-	m.Weights.each(m.Config, func(_ string, t **tensor.Tensor, _ []int) { n += int64((*t).Len()) })
+	for t := range m.Tensors() {
+		n += int64(t.Len())
+	}
 	return n
 }
 
 // Close frees the weights. The backend stays open.
 func (m *Model) Close() error {
 	var err error
-	m.Weights.each(m.Config, func(_ string, t **tensor.Tensor, _ []int) { err = errors.Join(err, (*t).Close()) })
+	for t := range m.Tensors() { // nil where loading ended early
+		err = errors.Join(err, t.Close())
+	}
 	return err
 }

@@ -40,7 +40,7 @@ func (hf *hfConfig) ropes(f family) (full, sliding RoPE, err error) {
 			Sliding json.RawMessage `json:"sliding_attention"`
 		}
 		if err := json.Unmarshal(hf.RoPEParameters, &both); err != nil {
-			return full, sliding, fmt.Errorf("config.json: rope_parameters: %v: %w", err, ErrCheckpoint)
+			return full, sliding, fmt.Errorf("rope_parameters: %v: %w", err, ErrCheckpoint)
 		}
 		if both.Full == nil && both.Sliding == nil {
 			full, err = parseRoPE("rope_parameters", hf.RoPEParameters, hf.RoPETheta)
@@ -66,7 +66,7 @@ func parseRoPE(field string, raw json.RawMessage, theta float64) (RoPE, error) {
 	var hf hfRoPE
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &hf); err != nil {
-			return RoPE{}, fmt.Errorf("config.json: %s: %v: %w", field, err, ErrCheckpoint)
+			return RoPE{}, fmt.Errorf("%s: %v: %w", field, err, ErrCheckpoint)
 		}
 	}
 	r := RoPE{Kind: hf.Type, Theta: hf.Theta, Factor: 1, LowFreqFactor: hf.LowFreq, HighFreqFactor: hf.HighFreq, OriginalPositions: hf.Original}
@@ -83,14 +83,14 @@ func parseRoPE(field string, raw json.RawMessage, theta float64) (RoPE, error) {
 		r.Factor = *hf.Factor
 	}
 	if hf.PartialRotes != nil && *hf.PartialRotes != 1 {
-		return r, fmt.Errorf("config.json: %s: partial_rotary_factor %v: %w", field, *hf.PartialRotes, ErrUnsupported)
+		return r, fmt.Errorf("%s: partial_rotary_factor %v: %w", field, *hf.PartialRotes, ErrUnsupported)
 	}
 	return r, r.check(field)
 }
 
 func (r RoPE) check(field string) error {
 	wrong := func(name string, v float64) error {
-		return fmt.Errorf("config.json: %s: %s is %v: %w", field, name, v, ErrCheckpoint)
+		return fmt.Errorf("%s: %s is %v: %w", field, name, v, ErrCheckpoint)
 	}
 	if !(r.Theta > 0) {
 		return wrong("rope_theta", r.Theta)
@@ -112,7 +112,7 @@ func (r RoPE) check(field string) error {
 			return wrong("high_freq_factor", r.HighFreqFactor)
 		}
 	default:
-		return fmt.Errorf("config.json: %s: rope type %q (known: default, linear, llama3): %w", field, r.Kind, ErrUnsupported)
+		return fmt.Errorf("%s: rope type %q (known: default, linear, llama3): %w", field, r.Kind, ErrUnsupported)
 	}
 	return nil
 }

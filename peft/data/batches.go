@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -15,11 +16,13 @@ import (
 type Loader struct {
 	Batch      int    // examples of a batch, 0 means 1
 	Accumulate int    // batches of a step, 0 means 1
+	Micro      int    // examples that are computed together, 0 means Batch
 	InOrder    bool   // keep the file's order; else each epoch is shuffled
 	Seed       uint64 // the same seed gives the same order
 }
 
 func (l Loader) batch() int   { return max(1, l.Batch) }
+func (l Loader) micro() int   { return cmp.Or(max(0, l.Micro), l.batch()) }
 func (l Loader) perStep() int { return l.batch() * max(1, l.Accumulate) }
 
 // check makes sure that n examples make a batch.
@@ -49,7 +52,7 @@ func (l Loader) Steps(examples []Example) iter.Seq2[[]transformer.Batch, error] 
 		for epoch := uint64(0); ; epoch++ {
 			for step := range slices.Chunk(l.order(len(examples), epoch), l.perStep()) {
 				var batches []transformer.Batch
-				for indices := range slices.Chunk(step, l.batch()) {
+				for indices := range slices.Chunk(step, l.micro()) {
 					batches = append(batches, gather(examples, indices))
 				}
 				if !yield(batches, nil) {

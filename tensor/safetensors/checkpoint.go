@@ -109,6 +109,15 @@ func (c *Checkpoint) Read(name string) ([]byte, Entry, error) {
 	return f.Read(name)
 }
 
+// ReadAt fills dst with a tensor's bytes from an offset within it on.
+func (c *Checkpoint) ReadAt(name string, dst []byte, offset int64) error {
+	f, ok := c.where[name]
+	if !ok {
+		return fmt.Errorf("tensor %q: %w", name, fs.ErrNotExist)
+	}
+	return f.ReadAt(name, dst, offset)
+}
+
 // Close closes the files.
 func (c *Checkpoint) Close() error {
 	var err error

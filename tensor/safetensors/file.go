@@ -52,6 +52,21 @@ func (f *File) Read(name string) ([]byte, Entry, error) {
 	return buf, e, nil
 }
 
+// ReadAt fills dst with a tensor's bytes from an offset within it on.
+func (f *File) ReadAt(name string, dst []byte, offset int64) error {
+	e, ok := f.entries[name]
+	if !ok {
+		return fmt.Errorf("tensor %q: %w", name, fs.ErrNotExist)
+	}
+	if offset < 0 || offset > e.Bytes || int64(len(dst)) > e.Bytes-offset {
+		return fmt.Errorf("tensor %q: %d bytes at %d of %d: %w", name, len(dst), offset, e.Bytes, tensor.ErrShape)
+	}
+	if err := readFull(f.r, dst, e.start+offset); err != nil {
+		return fmt.Errorf("tensor %q: %w", name, err)
+	}
+	return nil
+}
+
 // open opens a file of dir for random access. Files of a file system that can't
 // do that are read whole.
 func open(dir fs.FS, name string) (*File, io.Closer, error) {

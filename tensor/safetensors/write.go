@@ -18,6 +18,8 @@ type Tensor struct {
 	DType string // "F32", …
 	Shape []int
 	Data  []byte // little-endian, row-major
+	// Stream, if Data is nil, writes the data of a tensor that is too large to hold.
+	Stream func(w io.Writer) error
 }
 
 // Write writes a file as the reference implementation lays it out: tensors by
@@ -40,11 +42,49 @@ func Write(w io.Writer, metadata map[string]string, tensors []Tensor) error {
 		return err
 	}
 	for _, t := range tensors {
-		if _, err := w.Write(t.Data); err != nil {
+		if err := t.write(w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// write writes the data and makes sure that it has the right length.
+func (t Tensor) write(w io.Writer) error {
+	if t.Stream == nil {
+		_, err := w.Write(t.Data)
+		return err
+	}
+	c := counter{w: w}
+	if err := t.Stream(&c); err != nil {
+		return err
+	}
+	if want := t.bytes(); c.n != want {
+		return fmt.Errorf("tensor %q: %d bytes were written, want %d: %w", t.Name, c.n, want, tensor.ErrFormat)
+	}
+	return nil
+}
+
+// counter counts what goes through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// bytes returns the size that type and shape make; 0 for an unknown type.
+func (t Tensor) bytes() int64 {
+	n := elementBytes[t.DType]
+	for _, d := range t.Shape {
+		n *= int64(d)
+	}
+	return n
 }
 
 func buildHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
@@ -74,11 +114,9 @@ func buildHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
 	}
 	offset := int64(0)
 	for i, t := range tensors {
-		want, known := elementBytes[t.DType]
-		for _, d := range t.Shape {
-			want *= int64(d)
-		}
-		if !known || want != int64(len(t.Data)) || (i > 0 && t.Name == tensors[i-1].Name) {
+		want := t.bytes()
+		_, known := elementBytes[t.DType]
+		if !known || (t.Stream == nil && want != int64(len(t.Data))) || (i > 0 && t.Name == tensors[i-1].Name) {
 			return nil, fmt.Errorf("tensor %q: %s %v with %d bytes: %w", t.Name, t.DType, t.Shape, len(t.Data), tensor.ErrFormat)
 		}
 		entry := struct {

@@ -1,0 +1,175 @@
+package gguf
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// Bounds on what a header may hold. Published files stay far below.
+const (
+	maxString  = 16 << 20
+	maxArray   = 1 << 26
+	maxKeys    = 1 << 16
+	maxTensors = 1 << 20
+)
+
+// scanner reads a file's header from its start. Lengths are checked against what is
+// left of the file, so that nothing is allocated for what can't be there.
+type scanner struct {
+	r    *bufio.Reader
+	at   int64
+	size int64
+}
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), tensor.ErrFormat)
+}
+
+// take fills buf.
+func (s *scanner) take(buf []byte) error {
+	if int64(len(buf)) > s.size-s.at {
+		return malformed("the file ends at byte %d, within its header", s.size)
+	}
+	n, err := io.ReadFull(s.r, buf)
+	s.at += int64(n)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return malformed("the file ends at byte %d, within its header", s.at)
+	}
+	return err
+}
+
+func (s *scanner) u32() (uint32, error) {
+	var b [4]byte
+	err := s.take(b[:])
+	return binary.LittleEndian.Uint32(b[:]), err
+}
+
+func (s *scanner) u64() (uint64, error) {
+	var b [8]byte
+	err := s.take(b[:])
+	return binary.LittleEndian.Uint64(b[:]), err
+}
+
+// text reads a string.
+func (s *scanner) text() (string, error) {
+	n, err := s.u64()
+	if err != nil {
+		return "", err
+	}
+	if n > maxString || int64(n) > s.size-s.at {
+		return "", malformed("a string of %d bytes at byte %d of %d", n, s.at, s.size)
+	}
+	buf := make([]byte, n)
+	err = s.take(buf)
+	return string(buf), err
+}
+
+// count reads a number of things that take at least so many bytes each.
+func (s *scanner) count(what string, most uint64, bytesEach int64) (int, error) {
+	n, err := s.u64()
+	if err != nil {
+		return 0, err
+	}
+	if n > most || n > uint64((s.size-s.at)/bytesEach) {
+		return 0, malformed("%d %s at byte %d of %d", n, what, s.at, s.size)
+	}
+	return int(n), nil
+}
+
+// value reads a metadata value.
+func (s *scanner) value() (any, error) {
+	t, err := s.u32()
+	if err != nil {
+		return nil, err
+	}
+	if valueType(t) != typeArray {
+		return s.scalar(valueType(t))
+	}
+	element, err := s.u32()
+	if err != nil {
+		return nil, err
+	}
+	if element >= uint32(numValueTypes) || valueType(element) == typeArray {
+		return nil, malformed("an array of type %d", element)
+	}
+	return s.array(valueType(element))
+}
+
+// scalar reads a value that is no array, as int64, uint64, float64, bool or string.
+func (s *scanner) scalar(t valueType) (any, error) {
+	if t >= numValueTypes {
+		return nil, malformed("a value of type %d", t)
+	}
+	if t == typeString {
+		return s.text()
+	}
+	var b [8]byte
+	if err := s.take(b[:valueBytes[t]]); err != nil {
+		return nil, err
+	}
+	bits := binary.LittleEndian.Uint64(b[:])
+	switch t {
+	case typeInt8:
+		return int64(int8(bits)), nil
+	case typeInt16:
+		return int64(int16(bits)), nil
+	case typeInt32:
+		return int64(int32(bits)), nil
+	case typeInt64:
+		return int64(bits), nil
+	case typeUint64:
+		if bits > math.MaxInt64 {
+			return bits, nil
+		}
+	case typeFloat32:
+		return float64(math.Float32frombits(uint32(bits))), nil
+	case typeFloat64:
+		return math.Float64frombits(bits), nil
+	case typeBool:
+		if bits > 1 {
+			return nil, malformed("a bool of value %d", bits)
+		}
+		return bits == 1, nil
+	}
+	return int64(bits), nil
+}
+
+// array reads the elements behind an array's type: []string, []int64, []float64 or
+// []bool.
+func (s *scanner) array(t valueType) (any, error) {
+	n, err := s.count("array elements", maxArray, valueBytes[t])
+	if err != nil {
+		return nil, err
+	}
+	switch t {
+	case typeString:
+		return elements[string](s, t, n)
+	case typeFloat32, typeFloat64:
+		return elements[float64](s, t, n)
+	case typeBool:
+		return elements[bool](s, t, n)
+	}
+	return elements[int64](s, t, n)
+}
+
+func elements[T any](s *scanner, t valueType, n int) (any, error) {
+	list := make([]T, 0, min(n, 1<<12)) // grows as elements are really there
+	for range n {
+		v, err := s.scalar(t)
+		if err != nil {
+			return nil, err
+		}
+		e, ok := v.(T)
+		if !ok {
+			return nil, malformed("an array element of %v", v)
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
