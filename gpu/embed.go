@@ -1,6 +1,10 @@
 package gpu
 
-import "github.com/gpupeft/gpupeft/tensor"
+import (
+	"strings"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
 
 // embedParams are Params of shaders/embed.wgsl.
 type embedParams struct {
@@ -34,7 +38,7 @@ func (r *recorder) lookUp(o tensor.Embed, table *tensor.Tensor, scale float32, c
 		for first, end := range r.parts(table.Rows(), table.Rows(), rowBytes(table)) {
 			n := (hi - lo) * cols
 			err := r.add(task{
-				program:  file{names: "weight_" + table.DType.String() + "+embed", entry: "forward", consts: c},
+				program:  file{names: strings.Join(append(weightFiles(table.DType), "embed"), "+"), entry: "forward", consts: c},
 				operands: []operand{rowsOf(o.Out, lo, hi), rowsOf(table, first, end), part(o.IDs, lo, hi-lo)},
 				params: embedParams{N: uint32(n), Cols: uint32(cols), Lo: uint32(first), Hi: uint32(end),
 					Last: uint32(table.Rows() - 1), Scale: scale},

@@ -137,7 +137,7 @@ func (t tile) source() (KernelSource, error) {
 		return KernelSource{}, err
 	}
 	g.WriteString(head)
-	for _, name := range []string{"weight_" + t.weight.String(), "matmul"} {
+	for _, name := range append(weightFiles(t.weight), "matmul") {
 		text, err := shaders.Source(name)
 		if err != nil {
 			return KernelSource{}, err
@@ -154,6 +154,18 @@ func (t tile) source() (KernelSource, error) {
 	}
 	label := fmt.Sprintf("matmul.%v.%v %s %d×%d", t.form, t.weight, t.kind, t.rows*t.lanesM, t.cols*t.lanesN)
 	return KernelSource{Label: label, WGSL: g.String(), Entry: "main"}, nil
+}
+
+// weightFiles are the files of shaders/ that read a matrix of a type.
+func weightFiles(dt tensor.DType) []string {
+	name := "weight_" + dt.String()
+	switch {
+	case dt == tensor.NF4 || dt == tensor.FP4:
+		return []string{"blocks", "codebook", name}
+	case dt.Quantized():
+		return []string{"blocks", name}
+	}
+	return []string{name}
 }
 
 // A generator writes WGSL line by line.

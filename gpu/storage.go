@@ -71,6 +71,9 @@ func (b *Backend) checkSize(t *tensor.Tensor) error {
 	if len(t.Shape) == 0 {
 		return fmt.Errorf("empty shape: %w", tensor.ErrShape)
 	}
+	if row := t.Shape[len(t.Shape)-1]; row%t.DType.Block() != 0 {
+		return fmt.Errorf("rows of %d are no whole blocks of %d %v: %w", row, t.DType.Block(), t.DType, tensor.ErrShape)
+	}
 	room := b.limits.BufferSize / 16 * 16 * int64(t.DType.Block()) / t.DType.Bytes(t.DType.Block())
 	for _, d := range t.Shape {
 		if d < 1 {

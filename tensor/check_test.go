@@ -80,7 +80,7 @@ func spoil(t *testing.T, b tensor.Backend, o tensor.Op, operand tensor.Operand) 
 		wrong = tensor.F32
 	}
 	expect("type", fresh(t, b, wrong, x.Shape...), tensor.ErrType)
-	expect("shape", fresh(t, b, x.DType, x.Rows()+1, x.Cols()+1), tensor.ErrShape)
+	expect("shape", fresh(t, b, x.DType, x.Rows()+1, x.Cols()+x.DType.Block()), tensor.ErrShape)
 }
 
 // with returns a copy of an operation with another value in one field.

@@ -12,6 +12,7 @@ import (
 func Cases() []Case {
 	var g grid
 	g.matMul()
+	g.quantized()
 	g.embed()
 	g.gather()
 	g.rmsNorm()
@@ -54,3 +55,7 @@ func one(o tensor.Op) []tensor.Op { return []tensor.Op{o} }
 var lengths = []int{1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 256, 257}
 
 var weightTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}
+
+var quantizedTypes = []tensor.DType{
+	tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K, tensor.NF4, tensor.FP4,
+}

@@ -40,8 +40,12 @@ func newInputs(b tensor.Backend, name string) *inputs {
 // normal makes an F32 tensor of normally distributed values.
 func (in *inputs) normal(shape ...int) *tensor.Tensor { return in.weight(tensor.F32, shape...) }
 
-// weight makes a tensor of normally distributed values in any float type.
+// weight makes a tensor of normally distributed values in any float type. Quantized
+// ones are random blocks with scales that give values around 1.
 func (in *inputs) weight(dt tensor.DType, shape ...int) *tensor.Tensor {
+	if dt.Quantized() {
+		return in.make(dt, in.block(dt), shape...)
+	}
 	return in.values(dt, func(int) float32 { return float32(in.NormFloat64()) }, shape...)
 }
 
@@ -76,25 +80,52 @@ func (in *inputs) below(n, lo, hi int) *tensor.Tensor {
 	return in.ints(n, func(int) int { return lo + in.IntN(hi-lo) })
 }
 
-// make allocates a tensor between guards and encodes its values one by one.
+// block returns what makes random blocks of a quantized type: any bytes are such a
+// block, but for the floats in it, which are set to magnitudes that fit.
+func (in *inputs) block(dt tensor.DType) func(data []byte, i int) {
+	floats := map[tensor.DType]struct {
+		places []int   // of binary16 numbers
+		size   float64 // of them
+	}{
+		tensor.Q8_0: {[]int{0}, 0.015}, tensor.Q4_0: {[]int{0}, 0.2}, tensor.Q4_1: {[]int{0, 2}, 0.2}, tensor.Q5_0: {[]int{0}, 0.1},
+		tensor.Q5_1: {[]int{0, 2}, 0.1}, tensor.Q4_K: {[]int{0, 2}, 0.004}, tensor.Q5_K: {[]int{0, 2}, 0.002}, tensor.Q6_K: {[]int{208}, 0.0008},
+	}[dt]
+	return func(data []byte, _ int) {
+		for i := range data {
+			data[i] = byte(in.Uint32())
+		}
+		for _, at := range floats.places {
+			binary.LittleEndian.PutUint16(data[at:], half.ToF16(float32(floats.size*(1+in.NormFloat64()/4))))
+		}
+		if floats.places == nil {
+			binary.LittleEndian.PutUint32(data, math.Float32bits(float32(1+in.NormFloat64()/4)))
+		}
+	}
+}
+
+// make allocates a tensor between guards and encodes its blocks, which are single values
+// in most types, one by one.
 func (in *inputs) make(dt tensor.DType, put func(data []byte, i int), shape ...int) *tensor.Tensor {
 	n := 1
 	for _, d := range shape {
 		n *= d
 	}
-	size := int(dt.Bytes(1))
-	guard := guardBytes / size
-	s := &slot{lo: guardBytes, hi: guardBytes + n*size}
-	base, err := in.backend.New("case", dt, 2*guard+(n+guard-1)/guard*guard)
+	block := dt.Block()
+	size := int(dt.Bytes(block))
+	// The least number of blocks whose bytes are a multiple of guardBytes.
+	guard := guardBytes / gcd(guardBytes, size)
+	n /= block
+	s := &slot{lo: guard * size, hi: (guard + n) * size}
+	base, err := in.backend.New("case", dt, (2*guard+(n+guard-1)/guard*guard)*block)
 	if err != nil {
 		return in.fail(err)
 	}
 	s.base, s.data = base, make([]byte, base.Bytes())
 	s.fill(0, len(s.data))
 	for i := range n {
-		put(s.data[s.lo+i*size:], i)
+		put(s.data[s.lo+i*size:][:size], i)
 	}
-	rows, err := base.Slice(guard, guard+n)
+	rows, err := base.Slice(guard*block, (guard+n)*block)
 	if err != nil {
 		return in.fail(err)
 	}
@@ -104,6 +135,13 @@ func (in *inputs) make(dt tensor.DType, put func(data []byte, i int), shape ...i
 	}
 	in.slots[t] = s
 	return t
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // fail keeps the first error and returns a tensor to go on with.
