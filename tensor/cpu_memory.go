@@ -2,12 +2,18 @@ package tensor
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/gpupeft/gpupeft/tensor/internal/quant"
 )
+
+// worthCollecting is how much freed memory may lie about when more is wanted. Left
+// alone, the collector would wait until the garbage is as large as what lives, and a
+// model is most of what lives.
+const worthCollecting = 64 << 20
 
 // maxHostBytes bounds one allocation of the CPU backend, so that an absurd shape
 // is an error and not the end of the process.
@@ -18,6 +24,7 @@ type heap[T real] struct {
 	mu     sync.Mutex
 	live   map[*memory[T]]struct{}
 	use    Memory
+	freed  int64 // since the garbage was last collected
 	closed bool
 }
 
@@ -89,6 +96,10 @@ func (h *heap[T]) alloc(dt DType, n int) (*memory[T], error) {
 	case size > maxHostBytes:
 		return nil, fmt.Errorf("%d bytes in one piece: %w", size, ErrMemory)
 	}
+	if h.freed >= worthCollecting {
+		h.freed = 0
+		runtime.GC()
+	}
 	m := &memory[T]{heap: h, dtype: dt, size: size, span: newSpan[T](dt, n)}
 	h.live[m] = struct{}{}
 	h.use.Tensors++
@@ -117,6 +128,7 @@ func (h *heap[T]) release(m *memory[T]) {
 	delete(h.live, m)
 	h.use.Tensors--
 	h.use.InUse -= m.size
+	h.freed += m.size
 	m.span = span[T]{}
 }
 

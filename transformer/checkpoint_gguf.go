@@ -114,47 +114,13 @@ func ggufTensor(c *Config, f *gguf.File, name, theirs string) (Stored, bool) {
 	e, ok := f.Entry(theirs)
 	s := Stored{DType: e.DType, Shape: e.Shape}
 	s.Rows = func(dst []byte, lo, hi int) error { return f.ReadRows(theirs, dst, lo, hi) }
-	matrix := strings.HasSuffix(name, "q_proj.weight") || strings.HasSuffix(name, "k_proj.weight")
 	switch {
-	case ok && matrix && ggufModels[ggufArch(f)].interleaved:
+	case ok && ggufInterleaves(name) && ggufModels[ggufArch(f)].interleaved:
 		s.Rows = deinterleaved(s, c.HeadDim)
 	case ok && c.NormOffset != 0 && len(s.Shape) == 1:
-		s.Rows = minusOne(s)
+		s.Rows = added(s, -1)
 	}
 	return s, ok
-}
-
-// deinterleaved reads rows in HF's order: of a head of d rows, the even ones, then
-// the odd ones.
-func deinterleaved(s Stored, d int) func([]byte, int, int) error {
-	read := s.Rows
-	return func(dst []byte, lo, hi int) error {
-		size := s.Bytes(0, 1)
-		for r := lo; r < hi; r++ {
-			head, i := r/d*d, r%d
-			from := head + 2*(i%(d/2)) + i/(d/2)
-			if err := read(dst[int64(r-lo)*size:][:size], from, from+1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// minusOne reads a vector that was stored with 1 added.
-func minusOne(s Stored) func([]byte, int, int) error {
-	read := s.Rows
-	return func(dst []byte, lo, hi int) error {
-		if err := read(dst, lo, hi); err != nil {
-			return err
-		}
-		values := tensor.Unpack(nil, s.DType, dst)
-		for i := range values {
-			values[i]--
-		}
-		copy(dst, tensor.Pack(nil, s.DType, values))
-		return nil
-	}
 }
 
 // ggufArch is the file's architecture.

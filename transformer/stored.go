@@ -67,6 +67,19 @@ func (s Stored) pieces() iter.Seq2[int, int] {
 	}
 }
 
+// reordered reads the rows in another order: row r is the one that from(r) is in s.
+func (s Stored) reordered(from func(r int) int) func([]byte, int, int) error {
+	read, size := s.Rows, s.Bytes(0, 1)
+	return func(dst []byte, lo, hi int) error {
+		for r := lo; r < hi; r++ {
+			if err := read(dst[int64(r-lo)*size:][:size], from(r), from(r)+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // write writes all rows, each piece changed by f first.
 func (s Stored) write(w io.Writer, f func(piece []byte) []byte) error {
 	var buffer []byte

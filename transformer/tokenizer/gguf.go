@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"strings"
 
 	"github.com/gpupeft/gpupeft/tensor/gguf"
@@ -109,7 +110,8 @@ func (m *ggufVocab) pieceKind(id int) pieceKind {
 	return pieceControl
 }
 
-// sentencePiece builds the tokenizer of kind "llama".
+// sentencePiece builds the tokenizer of kind "llama". Merges follow from the scores,
+// unless they stand there, too; see [Tokenizer.GGUF].
 func (m *ggufVocab) sentencePiece(f *gguf.File) (*Tokenizer, error) {
 	m.addBOS = true
 	scores, err := f.Floats(ggufScores)
@@ -131,7 +133,33 @@ func (m *ggufVocab) sentencePiece(f *gguf.File) (*Tokenizer, error) {
 	if err := sp.check(); err != nil {
 		return nil, err
 	}
-	return sp.build()
+	t, err := sp.build()
+	if err != nil || !f.Has(ggufMerges) {
+		return t, err
+	}
+	merges, err := m.merges(f)
+	if err != nil {
+		return nil, err
+	}
+	ids := maps.Clone(t.model.ids)
+	for id, text := range m.tokens {
+		if m.pieceKind(id) == pieceUserDefined { // what merges make may be an added token, too
+			ids[text] = int32(id)
+		}
+	}
+	exact, err := newBPE(ids, merges)
+	if err != nil {
+		return nil, err
+	}
+	exact.fuseUnk, exact.byteFallback, exact.unk, exact.hasUnk, exact.unkID = true, true, t.model.unk, t.model.hasUnk, t.model.unkID
+	t.model = exact
+	for id, text := range m.tokens {
+		if m.pieceKind(id) == pieceUserDefined {
+			t.added.raw.add(text, addedToken{ID: int32(id), Content: text})
+		}
+	}
+	t.added.normalized = newMatcher()
+	return t, nil
 }
 
 // ggufSplit is what a value of tokenizer.ggml.pre stands for.

@@ -42,6 +42,9 @@ func (m *matcher) add(pattern string, tok addedToken) {
 	}
 }
 
+// empty says whether nothing was registered.
+func (m *matcher) empty() bool { return len(m.tokens) == 1 }
+
 func (m *matcher) child(slot *int32) int32 {
 	if *slot == 0 {
 		*slot = int32(len(m.tokens))

@@ -1,0 +1,233 @@
+package gguf
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
+
+// Tensor is one tensor to be written.
+type Tensor struct {
+	Name  string
+	DType tensor.DType
+	Shape []int  // the outermost dimension first
+	Data  []byte // as the type stores it
+	// Stream, if Data is nil, writes the data of a tensor that is too large to hold.
+	Stream func(w io.Writer) error
+}
+
+// defaultAlignment is what general.alignment is where it isn't given.
+const defaultAlignment = 32
+
+// Write writes a file of version 3, as gguf-py lays it out: keys and tensors in the
+// order given, each tensor's data padded to the alignment. Errors wrap tensor.ErrFormat
+// or tensor.ErrUnsupported and name the key or tensor.
+func Write(w io.Writer, metadata []KV, tensors []Tensor) error {
+	alignment := int64(defaultAlignment)
+	var head bytes.Buffer
+	head.WriteString("GGUF")
+	put(&head, uint32(3), uint64(len(tensors)), uint64(len(metadata)))
+	for _, kv := range metadata {
+		if err := putKV(&head, kv); err != nil {
+			return fmt.Errorf("metadata %s: %w", kv.Key, err)
+		}
+		if n, ok := kv.Value.(uint32); ok && kv.Key == "general.alignment" {
+			alignment = int64(n)
+		}
+	}
+	if alignment < 8 || alignment&(alignment-1) != 0 {
+		return malformed("metadata general.alignment is %d", alignment)
+	}
+	offset := int64(0)
+	for _, t := range tensors {
+		if err := t.check(); err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		putText(&head, t.Name)
+		put(&head, uint32(len(t.Shape)))
+		for _, d := range slices.Backward(t.Shape) {
+			put(&head, uint64(d))
+		}
+		put(&head, typeNumbers[t.DType], uint64(offset))
+		offset += roundUp(t.bytes(), alignment)
+	}
+	head.Write(make([]byte, roundUp(int64(head.Len()), alignment)-int64(head.Len())))
+	buffered := bufio.NewWriterSize(w, 1<<20)
+	if _, err := buffered.Write(head.Bytes()); err != nil {
+		return err
+	}
+	for _, t := range tensors {
+		if err := t.write(buffered, alignment); err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+	}
+	return buffered.Flush()
+}
+
+// check refuses what New would.
+func (t Tensor) check() error {
+	if _, ok := typeNumbers[t.DType]; !ok {
+		return fmt.Errorf("%v has no form in GGUF: %w", t.DType, tensor.ErrUnsupported)
+	}
+	if len(t.Shape) < 1 || len(t.Shape) > 4 || slices.Min(t.Shape) < 1 || t.Shape[len(t.Shape)-1]%t.DType.Block() != 0 {
+		return malformed("%v%v", t.DType, t.Shape)
+	}
+	if t.Data != nil && int64(len(t.Data)) != t.bytes() {
+		return malformed("%v%v with %d bytes", t.DType, t.Shape, len(t.Data))
+	}
+	return nil
+}
+
+func (t Tensor) bytes() int64 {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return t.DType.Bytes(n)
+}
+
+// write writes the data and its padding.
+func (t Tensor) write(w io.Writer, alignment int64) error {
+	c := counter{w: w}
+	var err error
+	if t.Stream == nil {
+		_, err = c.Write(t.Data)
+	} else {
+		err = t.Stream(&c)
+	}
+	if err != nil {
+		return err
+	}
+	if c.n != t.bytes() {
+		return malformed("%d bytes were written, want %d", c.n, t.bytes())
+	}
+	_, err = w.Write(make([]byte, roundUp(c.n, alignment)-c.n))
+	return err
+}
+
+// counter counts what goes through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func roundUp(n, m int64) int64 { return (n + m - 1) / m * m }
+
+// put writes numbers.
+func put(b *bytes.Buffer, values ...any) {
+	for _, v := range values {
+		_ = binary.Write(b, binary.LittleEndian, v) // numbers into memory: never fails
+	}
+}
+
+func putText(b *bytes.Buffer, text string) {
+	put(b, uint64(len(text)))
+	b.WriteString(text)
+}
+
+// putKV writes a key. Its Go type says what it is stored as; of the types that New
+// gives, integers that fit become uint32 or int32, and floats float32, as nearly all
+// files have them.
+func putKV(b *bytes.Buffer, kv KV) error {
+	putText(b, kv.Key)
+	if t, ok := numberType(kv.Value); ok {
+		put(b, uint32(t), kv.Value)
+		return nil
+	}
+	switch v := kv.Value.(type) {
+	case string:
+		put(b, uint32(typeString))
+		putText(b, v)
+	case []string:
+		put(b, uint32(typeArray), uint32(typeString), uint64(len(v)))
+		for _, s := range v {
+			putText(b, s)
+		}
+	case int64, float64:
+		narrow := narrowed(v)
+		t, _ := numberType(narrow)
+		put(b, uint32(t), narrow)
+	case []int64:
+		putArray(b, typeInt32, v, func(n int64) (any, bool) { return int32(n), n == int64(int32(n)) }, typeInt64)
+	case []float64:
+		putArray(b, typeFloat32, v, func(f float64) (any, bool) { return float32(f), true }, typeFloat64)
+	case []int32:
+		put(b, uint32(typeArray), uint32(typeInt32), uint64(len(v)), v)
+	case []float32:
+		put(b, uint32(typeArray), uint32(typeFloat32), uint64(len(v)), v)
+	case []bool:
+		put(b, uint32(typeArray), uint32(typeBool), uint64(len(v)), v)
+	default:
+		return fmt.Errorf("a value of type %T: %w", v, tensor.ErrUnsupported)
+	}
+	return nil
+}
+
+// numberType is the type of a number or bool that is stored as it is.
+func numberType(v any) (valueType, bool) {
+	switch v.(type) {
+	case uint8:
+		return typeUint8, true
+	case int8:
+		return typeInt8, true
+	case uint16:
+		return typeUint16, true
+	case int16:
+		return typeInt16, true
+	case uint32:
+		return typeUint32, true
+	case int32:
+		return typeInt32, true
+	case float32:
+		return typeFloat32, true
+	case bool:
+		return typeBool, true
+	case uint64:
+		return typeUint64, true
+	}
+	return 0, false
+}
+
+// narrowed is a number that New has widened in its usual type.
+func narrowed(v any) any {
+	switch v := v.(type) {
+	case int64:
+		switch {
+		case v >= 0 && v <= math.MaxUint32:
+			return uint32(v)
+		case v == int64(int32(v)):
+			return int32(v)
+		}
+		return uint64(v)
+	case float64:
+		return float32(v)
+	}
+	return v
+}
+
+// putArray writes numbers in a narrow type if all of them fit it.
+func putArray[T any](b *bytes.Buffer, narrow valueType, v []T, fit func(T) (any, bool), wide valueType) {
+	values := make([]any, len(v))
+	for i, x := range v {
+		var ok bool
+		if values[i], ok = fit(x); !ok {
+			put(b, uint32(typeArray), uint32(wide), uint64(len(v)), v)
+			return
+		}
+	}
+	put(b, uint32(typeArray), uint32(narrow), uint64(len(v)))
+	put(b, values...)
+}
