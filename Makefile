@@ -41,9 +41,10 @@ $(VENV): testdata/requirements.txt
 	$(VENV)/bin/pip install -q -r testdata/requirements.txt
 	@touch $(VENV)
 
-golden: $(VENV) ## the reference values of HF transformers, PEFT and tokenizers, anew
+golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gguf and bitsandbytes, anew
 	$(VENV)/bin/python testdata/golden/generate.py
 	$(VENV)/bin/python testdata/tokenizers/generate.py
+	$(VENV)/bin/python testdata/quant/quant.py
 	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)

@@ -8,11 +8,6 @@ package quant
 //
 // In Q4_K and Q5_K, sub-blocks 2k and 2k+1 are the low and high nibbles of bytes 32k to 32k+31, and bit j of
 // bits[l] belongs to value l of sub-block j.
-var (
-	Q4_K = Format{256, 144, unpackQ4_K, nil}
-	Q5_K = Format{256, 176, unpackQ5_K, nil}
-	Q6_K = Format{256, 210, unpackQ6_K, nil}
-)
 
 // scaleMin reads the 6-bit scale and minimum of sub-block j from the 12 bytes that hold eight of each.
 func scaleMin(s []byte, j int) (scale, minimum float32) {
@@ -22,41 +17,35 @@ func scaleMin(s []byte, j int) (scale, minimum float32) {
 	return float32(s[j+4]&15 | s[j-4]>>6<<4), float32(s[j+4]>>4 | s[j]>>6<<4)
 }
 
-func unpackQ4_K(dst []float32, src []byte) {
-	blocks(dst, src, 256, 144, func(v []float32, b []byte) {
-		d, dmin := f16(b), f16(b[2:])
-		for j := range 8 {
-			sc, mn := scaleMin(b[4:], j)
-			scale, minimum := d*sc, dmin*mn
-			for l, q := range b[16+j/2*32:][:32] {
-				v[32*j+l] = scale*float32(q>>(j%2*4)&15) - minimum
-			}
+func unpackQ4_K(v []float32, b []byte) {
+	d, dmin := f16(b), f16(b[2:])
+	for j := range 8 {
+		sc, mn := scaleMin(b[4:], j)
+		scale, minimum := d*sc, dmin*mn
+		for l, q := range b[16+j/2*32:][:32] {
+			v[32*j+l] = scale*float32(q>>(j%2*4)&15) - minimum
 		}
-	})
+	}
 }
 
-func unpackQ5_K(dst []float32, src []byte) {
-	blocks(dst, src, 256, 176, func(v []float32, b []byte) {
-		d, dmin, fifth := f16(b), f16(b[2:]), b[16:48]
-		for j := range 8 {
-			sc, mn := scaleMin(b[4:], j)
-			scale, minimum := d*sc, dmin*mn
-			for l, q := range b[48+j/2*32:][:32] {
-				v[32*j+l] = scale*float32(q>>(j%2*4)&15|fifth[l]>>j&1<<4) - minimum
-			}
+func unpackQ5_K(v []float32, b []byte) {
+	d, dmin, fifth := f16(b), f16(b[2:]), b[16:48]
+	for j := range 8 {
+		sc, mn := scaleMin(b[4:], j)
+		scale, minimum := d*sc, dmin*mn
+		for l, q := range b[48+j/2*32:][:32] {
+			v[32*j+l] = scale*float32(q>>(j%2*4)&15|fifth[l]>>j&1<<4) - minimum
 		}
-	})
+	}
 }
 
-func unpackQ6_K(dst []float32, src []byte) {
-	blocks(dst, src, 256, 210, func(v []float32, b []byte) {
-		low, high, scales, d := b[:128], b[128:192], b[192:208], f16(b[208:])
-		for i := range v {
-			n, k, l := i/128, i%128/32, i%32 // half, quarter of it, value of that
-			nibble := low[64*n+k%2*32+l] >> (k / 2 * 4) & 15
-			bits := high[32*n+l] >> (2 * k) & 3
-			scale := d * float32(int8(scales[8*n+2*k+l/16]))
-			v[i] = scale * float32(int(nibble|bits<<4)-32)
-		}
-	})
+func unpackQ6_K(v []float32, b []byte) {
+	low, high, scales, d := b[:128], b[128:192], b[192:208], f16(b[208:])
+	for i := range v {
+		n, k, l := i/128, i%128/32, i%32 // half, quarter of it, value of that
+		nibble := low[64*n+k%2*32+l] >> (k / 2 * 4) & 15
+		bits := high[32*n+l] >> (2 * k) & 3
+		scale := d * float32(int8(scales[8*n+2*k+l/16]))
+		v[i] = scale * float32(int(nibble|bits<<4)-32)
+	}
 }
