@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/tensor/internal/quant"
 )
@@ -57,6 +58,18 @@ func (d DType) String() string {
 		return fmt.Sprintf("dtype(%d)", uint8(d))
 	}
 	return dtypeInfo[d].name
+}
+
+// ParseDType is the inverse of String. Errors wrap ErrType and list the names.
+func ParseDType(name string) (DType, error) {
+	var names []string
+	for i, info := range dtypeInfo {
+		if info.name == name {
+			return DType(i), nil
+		}
+		names = append(names, info.name)
+	}
+	return 0, fmt.Errorf("element type %q is none of %s: %w", name, strings.Join(names, ", "), ErrType)
 }
 
 // Valid says whether d is one of the declared types.
