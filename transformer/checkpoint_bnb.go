@@ -200,17 +200,17 @@ func (m *bnbMatrix) absmax(first, end int) ([]float32, error) {
 		err := m.read(".absmax", data, 4*int64(first))
 		return tensor.Unpack(nil, tensor.F32, data), err
 	}
-	packed := make([]byte, end-first)
-	if err := m.read(".absmax", packed, int64(first)); err != nil {
+	from := first / bnbNested // the block of scales that begins at or before the first
+	packed := make([]byte, end-from*bnbNested)
+	if err := m.read(".absmax", packed, int64(from)*bnbNested); err != nil {
 		return nil, err
 	}
-	scales := make([]float32, len(packed))
-	for i, q := range packed {
-		// Two roundings, as bitsandbytes has them: the conversion keeps a compiler
-		// from fusing the operations.
-		scales[i] = float32(m.values[q]*m.outer[(first+i)/bnbNested]) + m.offset
+	outer := m.outer[from : (end+bnbNested-1)/bnbNested]
+	scales, err := tensor.NestedScales(packed, m.values, outer, bnbNested, m.offset)
+	if err != nil {
+		return nil, err
 	}
-	return scales, nil
+	return scales[first-from*bnbNested:], nil
 }
 
 // read fills dst with a part's bytes from an offset on.
