@@ -19,10 +19,10 @@ import (
 // openModel opens what --model names: an HF directory, a GGUF file, a directory with
 // one, or if it is empty, the built-in model. A model need not have a tokenizer, nor
 // with configOnly, weights.
-func openModel(name string, configOnly bool) (ckpt *transformer.Checkpoint, tok *tokenizer.Tokenizer, stop []int32, err error) {
+func openModel(name string, configOnly bool) (ckpt *transformer.Checkpoint, dir fs.FS, tok *tokenizer.Tokenizer, stop []int32, err error) {
 	dir, file, err := modelPath(name)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	if file != "" {
 		ckpt, err = transformer.OpenGGUF(dir, file)
@@ -42,9 +42,9 @@ func openModel(name string, configOnly bool) (ckpt *transformer.Checkpoint, tok 
 		err = errors.Join(err, ckpt.Close())
 	}
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("model %s: %w", name, err)
+		return nil, nil, nil, nil, fmt.Errorf("model %s: %w", name, err)
 	}
-	return ckpt, tok, stop, nil
+	return ckpt, dir, tok, stop, nil
 }
 
 // modelPath returns the directory of --model, and its file if it is one.

@@ -70,7 +70,7 @@ func (p *program) app() *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			p.tuneCommand(), p.generateCommand(), p.evalCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
+			p.tuneCommand(), p.generateCommand(), p.evalCommand(), p.quantizeCommand(), p.mergeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}
 	for _, c := range app.Commands {

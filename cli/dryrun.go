@@ -3,13 +3,11 @@ package cli
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/tensor"
-	"github.com/gpupeft/gpupeft/transformer"
 )
 
 // dryRun is the result of tune --dry-run.
@@ -28,13 +26,6 @@ type dryRun struct {
 	Micro     int          `json:"micro_batch"`
 	Length    int          `json:"max_seq_length"`
 	Memory    memoryPlan   `json:"memory"`
-}
-
-// typeReport counts the weights of one type.
-type typeReport struct {
-	Type    string `json:"type"`
-	Tensors int    `json:"tensors"`
-	Bytes   int64  `json:"bytes"`
 }
 
 func (p *program) dryRun(c *cli.Context, plan *plan, out *output) error {
@@ -64,31 +55,11 @@ func (p *program) dryRun(c *cli.Context, plan *plan, out *output) error {
 	return d.print(out.result)
 }
 
-// typesOf counts a model's weights by type, in the order of their first appearance.
-func typesOf(m *transformer.Model) []typeReport {
-	var list []typeReport
-	at := map[tensor.DType]int{}
-	for t := range m.Tensors() {
-		if _, ok := at[t.DType]; !ok {
-			at[t.DType] = len(list)
-			list = append(list, typeReport{Type: t.DType.String()})
-		}
-		r := &list[at[t.DType]]
-		r.Tensors++
-		r.Bytes += t.Bytes()
-	}
-	return list
-}
-
 func (d *dryRun) print(w io.Writer) error {
 	fmt.Fprintf(w, "model     %s (%s, %s), %s\n", d.Model, d.Kind, d.Format, count(d.Params, "parameter"))
 	fmt.Fprintf(w, "method    %s, %s trainable\n", d.Method, count(d.Trainable, "parameter"))
 	fmt.Fprintf(w, "device    %s\n", deviceName(d.Device))
 	fmt.Fprintf(w, "batch     %d×%d tokens, %d at a time\n\n", d.Batch, d.Length, d.Micro)
-	var types []string
-	for _, t := range d.Types {
-		types = append(types, fmt.Sprintf("%s %s", byteSize(t.Bytes), t.Type))
-	}
 	m := d.Memory
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range []struct {
@@ -96,7 +67,7 @@ func (d *dryRun) print(w io.Writer) error {
 		bytes int64
 		note  string
 	}{
-		{"weights", m.Weights, strings.Join(types, ", ")},
+		{"weights", m.Weights, typeList(d.Types)},
 		{"activations", m.Activations, "of the blocks, kept for the way back"},
 		{"gradients", m.Gradients, "of the activations, one block at a time"},
 		{"logits", m.Logits, "a part of the vocabulary at a time"},

@@ -22,6 +22,7 @@ const demoName = "gpupeft-demo"
 type base struct {
 	name    string // --model, or demoName
 	ckpt    *transformer.Checkpoint
+	dir     fs.FS                // of --model, or of its file
 	tokens  *tokenizer.Tokenizer // nil if there is none
 	stop    []int32              // ids that end a text
 	quant   tensor.DType         // --quant; F32: as stored
@@ -52,7 +53,7 @@ func openCheckpoint(c *cli.Context) (*base, error) {
 	if b.quant, err = quantType(c.String("quant")); err != nil {
 		return nil, err
 	}
-	if b.ckpt, b.tokens, b.stop, err = openModel(b.name, c.Bool("dry-run")); err != nil {
+	if b.ckpt, b.dir, b.tokens, b.stop, err = openModel(b.name, c.Bool("dry-run")); err != nil {
 		return nil, err
 	}
 	if b.name == "" {

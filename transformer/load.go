@@ -11,12 +11,11 @@ import (
 
 // LoadOptions changes how a checkpoint is loaded.
 type LoadOptions struct {
-	// Quant, if it is a quantized type, packs the projections while they are loaded.
-	// The embedding and output matrices, which matter most, become Q8_0, or with NF4
-	// and FP4 stay as they are stored, as in HF's load_in_4bit.
+	// Quant, if it is a quantized type, packs the weights while they are loaded; see
+	// [Checkpoint.Quantized].
 	Quant tensor.DType
 	// Progress, if set, is called now and then with the bytes loaded so far and in
-	// all, as they are stored.
+	// all, as they will lie on the backend.
 	Progress func(done, total int64)
 }
 
@@ -47,23 +46,26 @@ func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, 
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if o.Quant.Quantized() {
+		var err error
+		if c, err = c.Quantized(o.Quant); err != nil {
+			return nil, err
+		}
+	}
 	m := &Model{Config: c.Config, Weights: newWeights(c.Config), backend: b}
 	l := &loader{backend: b, progress: o.Progress}
-	types := map[string]tensor.DType{}
-	var errs []error
-	m.Weights.each(c.Config, func(name string, _ **tensor.Tensor, shape []int) {
-		s, err := c.tensors[name], error(nil)
-		types[name], err = o.target(name, s)
-		errs = append(errs, err)
-		l.total += s.Bytes(0, shape[0])
-	})
-	err := errors.Join(errs...)
+	m.Weights.each(c.Config, func(name string, _ **tensor.Tensor, shape []int) { l.total += c.tensors[name].Bytes(0, shape[0]) })
+	var err error
 	m.Weights.each(c.Config, func(name string, t **tensor.Tensor, shape []int) {
 		if err != nil {
 			return
 		}
-		if *t, err = b.New(name, types[name], shape...); err == nil {
-			err = fill(l, *t, c.tensors[name])
+		s := c.tensors[name]
+		if len(shape) == 1 {
+			s = s.As(tensor.F32)
+		}
+		if *t, err = b.New(name, s.DType, shape...); err == nil {
+			err = fill(l, *t, s)
 		}
 		if err != nil {
 			err = fmt.Errorf("load %s: %w", name, err)
@@ -78,30 +80,6 @@ func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, 
 	return m, nil
 }
 
-// target returns the type that a tensor gets on the backend.
-func (o LoadOptions) target(name string, s Stored) (tensor.DType, error) {
-	if len(s.Shape) == 1 {
-		return tensor.F32, nil
-	}
-	dt := o.Quant
-	if !dt.Quantized() {
-		return s.DType, nil
-	}
-	if name == embedName || name == unembedName {
-		if dt == tensor.NF4 || dt == tensor.FP4 {
-			return s.DType, nil
-		}
-		dt = tensor.Q8_0
-	}
-	if s.DType.Quantized() {
-		return dt, fmt.Errorf("tensor %q is %v already: it can't be packed as %v without losing more: %w", name, s.DType, dt, ErrUnsupported)
-	}
-	if row := s.Shape[len(s.Shape)-1]; row%dt.Block() != 0 {
-		return dt, fmt.Errorf("tensor %q: rows of %d are no whole blocks of %d, as %v needs: %w", name, row, dt.Block(), dt, ErrUnsupported)
-	}
-	return dt, nil
-}
-
 // loader moves tensors to a backend.
 type loader struct {
 	backend     tensor.Backend
@@ -110,12 +88,11 @@ type loader struct {
 	buffer      []byte
 }
 
-// fill reads a tensor's rows in its type and writes them.
+// fill reads a tensor's rows and writes them.
 func (l *loader) fill(ctx context.Context, t *tensor.Tensor, s Stored) error {
-	as := s.As(t.DType)
-	for lo, hi := range as.pieces() {
-		l.buffer = resize(l.buffer, as.Bytes(lo, hi))
-		if err := as.Rows(l.buffer, lo, hi); err != nil {
+	for lo, hi := range s.pieces() {
+		l.buffer = resize(l.buffer, s.Bytes(lo, hi))
+		if err := s.Rows(l.buffer, lo, hi); err != nil {
 			return err
 		}
 		piece, err := t.Slice(lo, hi)
