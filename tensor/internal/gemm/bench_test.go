@@ -53,6 +53,34 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
+// BenchmarkQuantized measures products with weights stored as float32 and in all quantized formats: training forward
+// and backward, few tokens, decoding.
+func BenchmarkQuantized(b *testing.B) {
+	const nn, nt = 0, 1
+	for _, c := range []struct{ orientation, m, n, k int }{
+		{nt, 512, 2048, 2048}, {nn, 512, 2048, 2048}, {nt, 64, 2048, 2048}, {nn, 64, 2048, 2048},
+		{nt, 16, 2048, 2048}, {nt, 4, 2048, 2048}, {nt, 1, 2048, 2048}, {nn, 1, 2048, 2048},
+	} {
+		o := orientations[c.orientation]
+		x, _ := operand(1, c.m, c.k, false, storedF32, 0)
+		product := func(name string, w func() Operand) {
+			b.Run(fmt.Sprintf("%s/%dx%dx%d/%s", o.name, c.m, c.n, c.k, name), func(b *testing.B) {
+				benchmark(b, native, goroutines(runtime.GOMAXPROCS(0)), c.m, c.n, c.k, x, w())
+			})
+		}
+		product("f32", func() Operand {
+			w, _ := operand(2, c.k, c.n, o.transB, storedF32, 0)
+			return w
+		})
+		for _, f := range quantFormats {
+			product(f.name, func() Operand {
+				w, _ := quantOperand(c.k, c.n, o.transB, f.format)
+				return w
+			})
+		}
+	}
+}
+
 func BenchmarkPlain(b *testing.B) {
 	x, _ := operand(1, 256, 256, false, storedF32, 0)
 	w, _ := operand(2, 256, 256, true, storedF32, 0)

@@ -266,9 +266,11 @@ func TestCut(t *testing.T) {
 	for _, m := range []int{1, 5, 6, 64, 97, 480, 481, 961, 5000} {
 		for _, n := range []int{1, 16, 17, 255, 256, 257, 2048, 32001} {
 			for _, k := range []int{1, 8, 300, 4096} {
-				rows, cols := cut(m, n, k)
-				if rows < 1 || rows%tileHeight != 0 || cols < 1 || cols%tileWidth != 0 || cols > nBlock {
-					t.Errorf("%d x %d x %d is cut to %d x %d", m, n, k, rows, cols)
+				for _, unit := range []int{tileWidth, wholeBlocks} {
+					rows, cols := cut(m, n, k, unit)
+					if rows < 1 || rows%tileHeight != 0 || cols < 1 || cols%unit != 0 || cols > nBlock {
+						t.Errorf("%d x %d x %d is cut to %d x %d", m, n, k, rows, cols)
+					}
 				}
 			}
 		}

@@ -10,12 +10,20 @@ func (j *job) preparePacked() {
 	if j.c.cols < tileWidth && j.c.rows > j.c.cols {
 		j.transpose()
 	}
-	j.tileRows, j.tileCols = cut(j.c.rows, j.c.cols, j.k)
+	unit := tileWidth
+	if j.b.source != nil && !j.b.alongK {
+		unit = wholeBlocks
+	}
+	j.tileRows, j.tileCols = cut(j.c.rows, j.c.cols, j.k, unit)
 }
 
-// cut returns the size of the part of an m x n result that is one task. Every task packs its own blocks, so
-// parts are as large as the caches allow unless that leaves few tasks; they depend on the shape alone.
-func cut(m, n, k int) (rows, cols int) {
+// wholeBlocks is a multiple of the blocks of 32 and 64 values that most quantized weights are stored in: parts of rows
+// that begin and end with blocks are cheaper to unpack.
+const wholeBlocks = 64
+
+// cut returns the size of the part of an m x n result that is one task: cols is a multiple of unit. Every task
+// packs its own blocks, so parts are as large as the caches allow unless that leaves few tasks.
+func cut(m, n, k, unit int) (rows, cols int) {
 	const (
 		wantTasks = 16
 		leastWork = 1 << 20 // multiplications worth a task
@@ -28,10 +36,10 @@ func cut(m, n, k int) (rows, cols int) {
 		case rows > 2*tileHeight:
 			rows = ceilDiv(rows, 2)
 		default:
-			return even(m, rows, tileHeight), even(n, cols, tileWidth)
+			return even(m, rows, tileHeight), even(n, cols, unit)
 		}
 	}
-	return even(m, rows, tileHeight), even(n, cols, tileWidth)
+	return even(m, rows, tileHeight), even(n, cols, unit)
 }
 
 // even returns the size, a multiple of unit, of about equal parts of total that are at most about part long.
@@ -55,7 +63,7 @@ func (j *job) packed(task int) {
 		j.c.part(row, col, rows, cols).scale(j.beta)
 	}
 
-	kc := even(j.k, kBlock, slots)
+	kc := even(j.k, kBlock, wholeBlocks) // whatever the operands are: it decides how sums are rounded
 	for k0 := 0; k0 < j.k; k0 += kc {
 		kc := min(kc, j.k-k0)
 		s.pack(j.kernels, s.b[:], &j.b, layout{tileWidth, tileWidth}, col, cols, k0, kc)

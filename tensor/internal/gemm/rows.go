@@ -54,18 +54,22 @@ type QuantRows struct {
 // Row implements [RowSource].
 func (r *QuantRows) Row(dst []float32, row, col int) {
 	f := r.Format
-	data := r.Data[row*r.Cols/f.Block*f.Bytes:][:r.Cols/f.Block*f.Bytes]
-	var block [quant.MaxBlock]float32
-	for len(dst) > 0 {
-		first := col / f.Block
-		if col%f.Block == 0 && len(dst) >= f.Block {
-			n := len(dst) / f.Block
-			f.Unpack(dst[:n*f.Block], data[first*f.Bytes:][:n*f.Bytes])
-			dst, col = dst[n*f.Block:], col+n*f.Block
-			continue
-		}
-		f.Unpack(block[:f.Block], data[first*f.Bytes:][:f.Bytes])
-		n := copy(dst, block[col%f.Block:f.Block])
-		dst, col = dst[n:], col+n
+	blocks := r.Data[(row*r.Cols+col)/f.Block*f.Bytes:]
+	if skip := col % f.Block; skip > 0 {
+		n := r.part(dst, blocks, skip)
+		dst, blocks = dst[n:], blocks[f.Bytes:]
 	}
+	whole := len(dst) / f.Block
+	f.Unpack(dst[:whole*f.Block], blocks)
+	if rest := dst[whole*f.Block:]; len(rest) > 0 {
+		r.part(rest, blocks[whole*f.Bytes:], 0)
+	}
+}
+
+// part sets dst to the elements of a block from the one at skip on, as many as there are, and returns how many.
+func (r *QuantRows) part(dst []float32, block []byte, skip int) int {
+	var buffer [quant.MaxBlock]float32
+	values := buffer[:r.Format.Block]
+	r.Format.Unpack(values, block)
+	return copy(dst, values[skip:])
 }
