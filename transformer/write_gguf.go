@@ -78,7 +78,7 @@ func (c *Checkpoint) ggufMetadata(tokenizer []gguf.KV) ([]gguf.KV, error) {
 		return nil, err
 	}
 	cfg, arch := c.Config, ggufArchOf(c.Config)
-	last := cfg.Layers[len(cfg.Layers)-1]
+	full := cfg.Layers[max(0, slices.IndexFunc(cfg.Layers, func(l LayerConfig) bool { return l.Window == 0 }))].RoPE
 	meta := []gguf.KV{{Key: "general.architecture", Value: arch}, {Key: "general.alignment", Value: uint32(32)}}
 	add := func(key string, value any) { meta = append(meta, gguf.KV{Key: arch + "." + key, Value: value}) }
 	add("block_count", uint32(len(cfg.Layers)))
@@ -91,11 +91,11 @@ func (c *Checkpoint) ggufMetadata(tokenizer []gguf.KV) ([]gguf.KV, error) {
 	add("attention.value_length", uint32(cfg.HeadDim))
 	add("attention.layer_norm_rms_epsilon", cfg.NormEps)
 	add("rope.dimension_count", uint32(cfg.HeadDim))
-	add("rope.freq_base", float32(last.RoPE.Theta))
+	add("rope.freq_base", float32(full.Theta))
 	add("vocab_size", uint32(cfg.VocabSize))
-	if last.RoPE.Kind == "linear" {
+	if full.Kind == "linear" {
 		add("rope.scaling.type", "linear")
-		add("rope.scaling.factor", float32(last.RoPE.Factor))
+		add("rope.scaling.factor", float32(full.Factor))
 	}
 	if window := slices.MaxFunc(cfg.Layers, func(a, b LayerConfig) int { return a.Window - b.Window }).Window; window > 0 {
 		add("attention.sliding_window", uint32(window))
