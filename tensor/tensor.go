@@ -51,8 +51,11 @@ func (t *Tensor) Cols() int { return product(t.Shape[1:]) }
 // Slice returns rows [lo, hi) of t as a tensor that shares its memory. A GPU
 // binds a view only where its first byte lies on a 256-byte boundary.
 func (t *Tensor) Slice(lo, hi int) (*Tensor, error) {
-	if block := t.DType.Block(); lo < 0 || hi > t.Rows() || lo >= hi || lo*t.Cols()%block != 0 || hi*t.Cols()%block != 0 {
+	if lo < 0 || hi > t.Rows() || lo >= hi {
 		return nil, fmt.Errorf("rows [%d, %d) of %s %v: %w", lo, hi, t.Name, t.Shape, ErrShape)
+	}
+	if block := t.DType.Block(); lo*t.Cols()%block != 0 || hi*t.Cols()%block != 0 {
+		return nil, fmt.Errorf("rows [%d, %d) of %v are no whole blocks of %d: %w", lo, hi, t, block, ErrShape)
 	}
 	v := *t
 	v.Shape = slices.Clone(t.Shape)
@@ -64,7 +67,10 @@ func (t *Tensor) Slice(lo, hi int) (*Tensor, error) {
 
 // Reshape returns t's values under another shape, sharing its memory.
 func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
-	if err := checkShape(t.DType, shape); err != nil || product(shape) != t.Len() {
+	if err := checkShape(t.DType, shape); err != nil {
+		return nil, fmt.Errorf("%v reshaped: %w", t, err)
+	}
+	if product(shape) != t.Len() {
 		return nil, fmt.Errorf("%s %v as %v: %w", t.Name, t.Shape, shape, ErrShape)
 	}
 	v := *t
