@@ -45,6 +45,8 @@ golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gg
 	$(VENV)/bin/python testdata/golden/generate.py
 	$(VENV)/bin/python testdata/tokenizers/generate.py
 	$(VENV)/bin/python testdata/quant/quant.py
+	$(VENV)/bin/python testdata/bnb/generate.py
+	$(VENV)/bin/python testdata/gguf/generate.py
 	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)
