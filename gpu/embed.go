@@ -35,7 +35,7 @@ func (r *recorder) embed(o tensor.Embed) error {
 func (r *recorder) lookUp(o tensor.Embed, table *tensor.Tensor, scale float32, c embedConsts) error {
 	rows, cols := o.Out.Rows(), o.Out.Cols()
 	for lo, hi := range r.parts(rows, rows, rowBytes(o.Out), 4) {
-		for first, end := range r.parts(table.Rows(), table.Rows(), rowBytes(table)) {
+		for first, end := range r.partsOf(table, table.Rows(), rowBytes(table)) {
 			n := (hi - lo) * cols
 			err := r.add(task{
 				program:  file{names: strings.Join(append(weightFiles(table.DType), "embed"), "+"), entry: "forward", consts: c},

@@ -65,9 +65,16 @@ func (r *recorder) product(x product) error {
 	case tn:
 		mRows, nRows, kRows = []int64{cRow}, nil, []int64{aRow, wRow}
 	}
+	ns, ks := r.parts(x.n, most.n1, nRows...), r.parts(x.k, most.k1, kRows...)
+	switch x.form { // rows of w may lie in several buffers
+	case nt:
+		ns = r.partsOf(x.w, most.n1, nRows...)
+	case nn:
+		ks = r.partsOf(x.w, most.k1, kRows...)
+	}
 	for m0, m1 := range r.parts(x.m, most.m1, mRows...) {
-		for n0, n1 := range r.parts(x.n, most.n1, nRows...) {
-			for k0, k1 := range r.parts(x.k, most.k1, kRows...) {
+		for n0, n1 := range ns {
+			for k0, k1 := range ks {
 				if err := r.productBlock(x, block{m0, m1, n0, n1, k0, k1}); err != nil {
 					return err
 				}

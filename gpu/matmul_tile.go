@@ -52,7 +52,7 @@ const (
 func (r *recorder) tileFor(x product, b block) tile {
 	t := tile{
 		form: x.form, weight: x.w.DType,
-		vecA: x.a.Cols()%4 == 0, vecW: x.w.Cols()%4 == 0, vecC: x.c.Cols()%4 == 0,
+		vecA: x.a.Cols()%4 == 0 && b.k0%4 == 0, vecW: x.w.Cols()%4 == 0, vecC: x.c.Cols()%4 == 0 && b.n0%4 == 0,
 		tail: x.form != tn && x.k%4 != 0,
 	}
 	soft := r.tune.tiles == TilesRegister

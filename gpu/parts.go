@@ -1,6 +1,10 @@
 package gpu
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
 
 // parts cuts n rows into ranges [lo, hi) of at most `most` rows, such that a range
 // of rows of each of the sizes given fits a binding and begins where a binding may
@@ -21,6 +25,36 @@ func (r *recorder) parts(n, most int, rowBytes ...int64) iter.Seq2[int, int] {
 	return func(yield func(lo, hi int) bool) {
 		for lo := 0; lo < n; lo += per {
 			if !yield(lo, min(lo+per, n)) {
+				return
+			}
+		}
+	}
+}
+
+// partsOf is parts for the rows of a matrix of weights: each lies in one buffer.
+func (r *recorder) partsOf(t *tensor.Tensor, most int, rowBytes ...int64) iter.Seq2[int, int] {
+	return func(yield func(lo, hi int) bool) {
+		for first, end := range r.rowsByBuffer(t) {
+			for lo, hi := range r.parts(end-first, most, rowBytes...) {
+				if !yield(first+lo, first+hi) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// rowsByBuffer cuts the rows of t where it goes on in another buffer.
+func (r *recorder) rowsByBuffer(t *tensor.Tensor) iter.Seq2[int, int] {
+	return func(yield func(lo, hi int) bool) {
+		s, lo, err := r.storageOf(t)
+		if err != nil { // bind reports it
+			yield(0, t.Rows())
+			return
+		}
+		row := rowBytes(t)
+		for sp := range s.spans(lo, t.Bytes()) {
+			if !yield(int(sp.at/row), int((sp.at+sp.n)/row)) {
 				return
 			}
 		}

@@ -46,8 +46,10 @@ type read struct {
 // an error, the contents of dst are undefined. Errors are ErrArgument, ErrMemory,
 // ErrClosed, ErrLost or that of the context.
 func (d *Device) Read(ctx context.Context, b *Buffer, offset int64, dst []byte) error {
+	// A staging buffer holds a stamp, too, and its size is rounded up.
+	most := int(min(readPiece, d.limits.BufferSize/4/stampSpacing*stampSpacing))
 	for first := true; first || len(dst) > 0; first = false {
-		n := min(len(dst), readPiece)
+		n := min(len(dst), most)
 		if err := d.readPiece(ctx, b, offset, dst[:n], int64(len(dst))); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -11,10 +12,12 @@ import (
 )
 
 // storage is the memory of one tensor: a buffer of its own, a multiple of 16 bytes
-// long, so that kernels may read it as vec4 to its end.
+// long, so that kernels may read it as vec4 to its end. The rows of a matrix of weights
+// that is larger than a buffer may be are spread over several.
 type storage struct {
 	b      *Backend
-	buf    *Buffer
+	bufs   []*Buffer
+	chunk  int64 // bytes of the tensor in each buffer but the last
 	closed atomic.Bool
 }
 
@@ -26,8 +29,37 @@ func (s *storage) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	s.b.usage.add(-1, -s.buf.Size())
-	return s.buf.Close()
+	var err error
+	for _, buf := range s.bufs {
+		s.b.usage.add(0, -buf.Size())
+		err = errors.Join(err, buf.Close())
+	}
+	s.b.usage.add(-1, 0)
+	return err
+}
+
+// spans cuts bytes [lo, lo+n) of the tensor into ranges of its buffers. at counts from
+// lo, first from the start of the buffer.
+func (s *storage) spans(lo, n int64) iter.Seq[span] {
+	return func(yield func(span) bool) {
+		for at := int64(0); at < n; {
+			i := min((lo+at)/s.chunk, int64(len(s.bufs)-1))
+			sp := span{buf: s.bufs[i], first: lo + at - i*s.chunk, at: at, n: n - at}
+			if i < int64(len(s.bufs)-1) {
+				sp.n = min(sp.n, s.chunk-sp.first)
+			}
+			if !yield(sp) {
+				return
+			}
+			at += sp.n
+		}
+	}
+}
+
+// span is a range of a tensor's bytes within one buffer.
+type span struct {
+	buf          *Buffer
+	first, at, n int64
 }
 
 // usage counts the tensors that are alive.
@@ -57,13 +89,29 @@ func (b *Backend) New(name string, dt tensor.DType, shape ...int) (*tensor.Tenso
 	if err := b.checkSize(t); err != nil {
 		return nil, fmt.Errorf("new %s: %w", name, err)
 	}
-	buf, err := b.dev.NewBuffer(name, padded(t.Bytes(), 16))
-	if err != nil {
-		return nil, fmt.Errorf("new %v: %w", t, backendError(err))
+	s.chunk = b.chunkOf(t)
+	for left := t.Bytes(); left > 0; left -= s.chunk {
+		buf, err := b.dev.NewBuffer(name, padded(min(left, s.chunk), 16))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("new %v: %w", t, backendError(err)), s.Close())
+		}
+		s.bufs = append(s.bufs, buf)
+		b.usage.add(0, buf.Size())
 	}
-	s.buf = buf
-	b.usage.add(1, buf.Size())
+	b.usage.add(1, 0)
 	return t, nil
+}
+
+// chunkRows is what the number of rows in a buffer is a multiple of.
+const chunkRows = 64
+
+// chunkOf returns how many bytes of a tensor lie in a buffer: all, if they may.
+func (b *Backend) chunkOf(t *tensor.Tensor) int64 {
+	if t.Bytes() <= b.limits.BufferSize/16*16 {
+		return t.Bytes()
+	}
+	few := chunkRows * rowBytes(t)
+	return max(1, b.limits.BufferSize/few) * few
 }
 
 // checkSize refuses empty shapes and those beyond one buffer.
@@ -74,17 +122,33 @@ func (b *Backend) checkSize(t *tensor.Tensor) error {
 	if row := t.Shape[len(t.Shape)-1]; row%t.DType.Block() != 0 {
 		return fmt.Errorf("rows of %d are no whole blocks of %d %v: %w", row, t.DType.Block(), t.DType, tensor.ErrShape)
 	}
-	room := b.limits.BufferSize / 16 * 16 * int64(t.DType.Block()) / t.DType.Bytes(t.DType.Block())
-	for _, d := range t.Shape {
-		if d < 1 {
-			return fmt.Errorf("shape %v: %w", t.Shape, tensor.ErrShape)
-		}
-		if room /= int64(d); room == 0 {
-			return fmt.Errorf("shape %v of %v takes more than the %d bytes of the largest buffer: %w",
-				t.Shape, t.DType, b.limits.BufferSize, tensor.ErrMemory)
+	room := b.limits.BufferSize / 16 * 16
+	if weights := t.DType != tensor.F32 && t.DType != tensor.I32; weights && len(t.Shape) > 1 {
+		const most = 1 << 40
+		if row := b.bytesWithin(t, t.Shape[1:], most); row > 0 && row*chunkRows <= room {
+			room = most // rows can be spread over buffers
 		}
 	}
+	if b.bytesWithin(t, t.Shape, room) == 0 {
+		return fmt.Errorf("shape %v of %v takes more than the %d bytes of the largest buffer: %w",
+			t.Shape, t.DType, b.limits.BufferSize, tensor.ErrMemory)
+	}
 	return nil
+}
+
+// bytesWithin returns the bytes of so many values of t's type, or 0 if they are more
+// than room. It doesn't overflow.
+func (b *Backend) bytesWithin(t *tensor.Tensor, shape []int, room int64) int64 {
+	block := int64(t.DType.Block())
+	values := room / t.DType.Bytes(int(block)) * block
+	n := int64(1)
+	for _, d := range shape {
+		if int64(d) > values/n {
+			return 0
+		}
+		n *= int64(d)
+	}
+	return t.DType.Bytes(int(n))
 }
 
 // Write implements tensor.Backend.
@@ -93,15 +157,22 @@ func (b *Backend) Write(ctx context.Context, t *tensor.Tensor, data []byte) erro
 	if err != nil {
 		return fmt.Errorf("write %v: %w", t, err)
 	}
-	if lo%4 != 0 || len(data)%4 != 0 {
-		if data, lo, err = b.wholeWords(ctx, s.buf, lo, data); err != nil {
+	for sp := range s.spans(lo, int64(len(data))) {
+		if err := b.writeSpan(ctx, sp, data[sp.at:][:sp.n]); err != nil {
 			return fmt.Errorf("write %v: %w", t, backendError(err))
 		}
 	}
-	if err := b.dev.Write(ctx, s.buf, lo, data); err != nil {
-		return fmt.Errorf("write %v: %w", t, backendError(err))
-	}
 	return nil
+}
+
+func (b *Backend) writeSpan(ctx context.Context, sp span, data []byte) (err error) {
+	lo := sp.first
+	if lo%4 != 0 || len(data)%4 != 0 {
+		if data, lo, err = b.wholeWords(ctx, sp.buf, lo, data); err != nil {
+			return err
+		}
+	}
+	return b.dev.Write(ctx, sp.buf, lo, data)
 }
 
 // wholeWords widens data that begins or ends inside a 4-byte word, as views of
@@ -126,16 +197,25 @@ func (b *Backend) Read(ctx context.Context, t *tensor.Tensor, data []byte) error
 	if err != nil {
 		return fmt.Errorf("read %v: %w", t, err)
 	}
-	words, first := data, lo
-	if lo%4 != 0 || len(data)%4 != 0 {
-		first = lo / 4 * 4
-		words = make([]byte, padded(lo+int64(len(data)), 4)-first)
+	for sp := range s.spans(lo, int64(len(data))) {
+		if err := b.readSpan(ctx, sp, data[sp.at:][:sp.n]); err != nil {
+			return fmt.Errorf("read %v: %w", t, backendError(err))
+		}
 	}
-	if err := b.dev.Read(ctx, s.buf, first, words); err != nil {
-		return fmt.Errorf("read %v: %w", t, backendError(err))
+	return nil
+}
+
+func (b *Backend) readSpan(ctx context.Context, sp span, data []byte) error {
+	words, first := data, sp.first
+	if first%4 != 0 || len(data)%4 != 0 {
+		first = first / 4 * 4
+		words = make([]byte, padded(sp.first+int64(len(data)), 4)-first)
+	}
+	if err := b.dev.Read(ctx, sp.buf, first, words); err != nil {
+		return err
 	}
 	if len(words) != len(data) {
-		copy(data, words[lo-first:])
+		copy(data, words[sp.first-first:])
 	}
 	return nil
 }

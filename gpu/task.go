@@ -98,8 +98,16 @@ func (r *recorder) bind(o operand) (Binding, error) {
 		return Binding{}, fmt.Errorf("%v: %w", o.t, err)
 	}
 	lo += o.t.DType.Bytes(o.first)
-	size := padded(o.t.DType.Bytes(o.count), 16)
+	exact := o.t.DType.Bytes(o.count)
+	size := padded(exact, 16)
+	var sp span
+	for sp = range s.spans(lo, exact) {
+		break
+	}
+	lo = sp.first
 	switch {
+	case sp.n < exact:
+		return Binding{}, fmt.Errorf("%v lies in several buffers: %w", o.t, tensor.ErrUnsupported)
 	case lo%OffsetAlignment != 0:
 		return Binding{}, fmt.Errorf("%v begins at byte %d of its buffer, a GPU needs a multiple of %d: %w",
 			o.t, lo, OffsetAlignment, tensor.ErrUnsupported)
@@ -107,7 +115,7 @@ func (r *recorder) bind(o operand) (Binding, error) {
 		return Binding{}, fmt.Errorf("%v needs %d bytes at once, the GPU's limit is %d: %w",
 			o.t, size, r.limits.BindingSize, tensor.ErrUnsupported)
 	}
-	return s.buf.Slice(lo, size), nil
+	return sp.buf.Slice(lo, size), nil
 }
 
 // partial returns a buffer for n values between two dispatches of one operation.

@@ -48,7 +48,7 @@ type Info struct {
 
 // Limits bound what one tensor or operation may need.
 type Limits struct {
-	MaxTensorBytes  int64 // the largest single allocation
+	MaxTensorBytes  int64 // the largest tensor; matrices of types that only weights have may be larger
 	MaxBindingBytes int64 // the most that one kernel sees of a tensor at a time; 0: no bound
 	Align           int   // views must start at a multiple of so many bytes
 }
