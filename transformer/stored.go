@@ -37,9 +37,8 @@ func (s Stored) As(dt tensor.DType) Stored {
 	if dt == s.DType {
 		return s
 	}
-	var buffer []byte
 	return Stored{DType: dt, Shape: s.Shape, Rows: func(dst []byte, lo, hi int) error {
-		buffer = resize(buffer, s.Bytes(lo, hi))
+		buffer := make([]byte, s.Bytes(lo, hi)) // not kept: a checkpoint has hundreds of tensors
 		if err := s.Rows(buffer, lo, hi); err != nil {
 			return err
 		}
