@@ -45,6 +45,7 @@ func (j *job) transpose() {
 type side struct {
 	f32    []float32
 	source RowSource
+	block  int // values that the source unpacks at a time
 	stride int
 	alongK bool
 }
@@ -52,18 +53,27 @@ type side struct {
 func newSide(o Operand, alongK bool) side {
 	s := side{f32: o.F32, stride: o.Stride, alongK: alongK}
 	if o.F32 == nil {
-		s.source = o.Source
+		s.source, s.block = o.Source, blockOf(o.Source)
 	}
 	return s
 }
 
-// segment returns n stored elements of the row from col on: the operand's own or unpacked to buffer.
+// segment returns n stored elements of the row from col on: the operand's own, or unpacked to buffer together with
+// the rest of the blocks they lie in, if there is room for it.
 func (s *side) segment(buffer []float32, row, col, n int) []float32 {
 	if s.source == nil {
 		return s.f32[row*s.stride+col:][:n]
 	}
-	s.source.Row(buffer[:n], row, col)
-	return buffer[:n]
+	first, length := col, n
+	if s.block > 1 {
+		first = col / s.block * s.block
+		length = ceilDiv(col+n-first, s.block) * s.block
+		if length > len(buffer) {
+			first, length = col, n
+		}
+	}
+	s.source.Row(buffer[:length], row, first)
+	return buffer[col-first:][:n]
 }
 
 // target is the result, or its transpose, as strided memory.

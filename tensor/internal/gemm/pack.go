@@ -19,7 +19,7 @@ func (s *scratch) pack(kern *kernels, dst []float32, x *side, l layout, i0, coun
 	for k := 0; k < kc; k += slots {
 		n := min(slots, kc-k)
 		for r := range n {
-			s.group[r] = x.segment(s.unpacked[r*nBlock:], k0+k+r, i0, count)
+			s.group[r] = x.segment(s.unpacked[r*nBlock:][:nBlock], k0+k+r, i0, count)
 		}
 		if whole > 0 {
 			kern.copy(dst[k*l.slots:], kc*l.slots, &s.group, n, l, whole)
@@ -46,7 +46,7 @@ func (s *scratch) packTransposed(kern *kernels, dst []float32, x *side, l layout
 					continue
 				}
 				row := i0 + first + min(group+j, valid-1)
-				s.group[j] = x.segment(s.unpacked[j*kBlock:], row, k0, kc)
+				s.group[j] = x.segment(s.unpacked[j*kBlock:][:kBlock], row, k0, kc)
 			}
 			kern.transpose(panel[group:], l.slots, &s.group, kc)
 		}

@@ -10,10 +10,7 @@ func (j *job) preparePacked() {
 	if j.c.cols < tileWidth && j.c.rows > j.c.cols {
 		j.transpose()
 	}
-	unit := tileWidth
-	if j.b.source != nil && !j.b.alongK {
-		unit = wholeBlocks
-	}
+	unit := max(tileWidth, min(j.b.block, wholeBlocks))
 	j.tileRows, j.tileCols = cut(j.c.rows, j.c.cols, j.k, unit)
 }
 

@@ -66,6 +66,14 @@ func (r *QuantRows) Row(dst []float32, row, col int) {
 	}
 }
 
+// blockOf returns how many values a source unpacks at a time.
+func blockOf(source RowSource) int {
+	if rows, ok := source.(*QuantRows); ok {
+		return rows.Format.Block
+	}
+	return 1
+}
+
 // part sets dst to the elements of a block from the one at skip on, as many as there are, and returns how many.
 func (r *QuantRows) part(dst []float32, block []byte, skip int) int {
 	var buffer [quant.MaxBlock]float32

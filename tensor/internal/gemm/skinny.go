@@ -77,7 +77,7 @@ func (j *job) addRun(s *scratch, row, rows, k0, n int) {
 		case narrow:
 			s.narrow[i] = words.Data[at*words.Stride+k0:][:n]
 		case i < rows:
-			s.stream[i] = j.a.segment(s.unpacked[i*skinnyRun:], at, k0, n)
+			s.stream[i] = j.a.segment(s.unpacked[i*skinnyRun:][:skinnyRun], at, k0, n)
 		default:
 			s.stream[i] = s.stream[i-1]
 		}
