@@ -3,11 +3,12 @@ package gemm
 import "sync"
 
 const (
-	kBlock      = 256 // terms of the sum per packed block: a panel of B (16 KiB) and one of A (8 KiB) share the L1 cache
-	mBlock      = 96  // rows of A per packed block: 128 KiB of the L2 cache
-	nBlock      = 256 // columns of B per packed block: 256 KiB
-	unpackedLen = max(slots*max(kBlock, nBlock), streamed*skinnyRun)
-	skinnyRun   = 512 // terms of the sum per call of dots: the small operand (32 KiB at most) and four rows stay close
+	kBlock      = 256           // terms of the sum per packed block: a panel of B (16 KiB) and one of A (8 KiB) share the L1 cache
+	mBlock      = 96            // rows of A per packed block: 128 KiB of the L2 cache
+	nBlock      = 256           // columns of B per packed block: 256 KiB
+	skinnyRun   = 512           // terms of the sum per call of dots: the small operand (32 KiB at most) and four rows stay close
+	unpackedRun = 2 * skinnyRun // terms unpacked at a time: longer pieces of a row are read faster
+	unpackedLen = max(slots*max(kBlock, nBlock), streamed*unpackedRun)
 )
 
 // scratch is the memory of one worker during one task.

@@ -59,40 +59,57 @@ func (j *job) skinny(task int) {
 	for row := task * j.chunk; row < end; row += streamed {
 		rows := min(streamed, end-row)
 		clear(s.sums[:])
-		for k0 := 0; k0 < j.k; k0 += skinnyRun {
-			j.addRun(s, row, rows, k0, min(skinnyRun, j.k-k0))
+		for k0 := 0; k0 < j.k; k0 += unpackedRun {
+			j.addRuns(s, row, rows, k0, min(unpackedRun, j.k-k0))
 		}
 		j.storeSums(s, j.c.part(row, 0, rows, j.c.cols))
 	}
 	s.release()
 }
 
-// addRun adds n terms from k0 on to the sums of the rows from row on with all rows of the small operand.
-func (j *job) addRun(s *scratch, row, rows, k0, n int) {
+// addRuns adds n terms from k0 on to the sums of the rows from row on with all rows of the small operand.
+func (j *job) addRuns(s *scratch, row, rows, k0, n int) {
 	words, dots16 := j.kernels.narrow(j.a.source)
-	narrow := dots16 != nil && n%8 == 0
+	if n%8 != 0 {
+		dots16 = nil
+	}
 	for i := range s.stream {
 		at := row + min(i, rows-1) // rows beyond the last are computed in vain
 		switch {
-		case narrow:
+		case dots16 != nil:
 			s.narrow[i] = words.Data[at*words.Stride+k0:][:n]
 		case i < rows:
-			s.stream[i] = j.a.segment(s.unpacked[i*skinnyRun:][:skinnyRun], at, k0, n)
+			s.stream[i] = j.a.segment(s.unpacked[i*unpackedRun:][:unpackedRun], at, k0, n)
 		default:
 			s.stream[i] = s.stream[i-1]
 		}
 	}
-	group := ceilDiv(j.c.cols, ceilDiv(j.c.cols, maxDots)) // 4 make 2+2, not 3+1
-	for i := 0; i < j.c.cols; i += group {
-		small := min(group, j.c.cols-i)
-		x := j.small[i*j.smallStep+k0:]
-		if narrow {
-			dots16(n, &s.narrow, x, j.smallStep, small, s.out[:])
-		} else {
-			j.kernels.dots(n, &s.stream, x, j.smallStep, small, s.out[:])
+	for end := k0 + n; k0 < end; k0 += skinnyRun {
+		n := min(skinnyRun, end-k0)
+		group := ceilDiv(j.c.cols, ceilDiv(j.c.cols, maxDots)) // 4 make 2+2, not 3+1
+		for i := 0; i < j.c.cols; i += group {
+			small := min(group, j.c.cols-i)
+			x := j.small[i*j.smallStep+k0:]
+			if dots16 != nil {
+				dots16(n, &s.narrow, x, j.smallStep, small, s.out[:])
+			} else {
+				j.kernels.dots(n, &s.stream, x, j.smallStep, small, s.out[:])
+			}
+			for at, v := range s.out[:small*streamed] {
+				s.sums[i*streamed+at] += v
+			}
 		}
-		for at, v := range s.out[:small*streamed] {
-			s.sums[i*streamed+at] += v
+		s.advance(n, dots16 != nil)
+	}
+}
+
+// advance moves on by n terms in the rows to multiply.
+func (s *scratch) advance(n int, narrow bool) {
+	for i := range s.stream {
+		if narrow {
+			s.narrow[i] = s.narrow[i][n:]
+		} else {
+			s.stream[i] = s.stream[i][n:]
 		}
 	}
 }
