@@ -17,8 +17,11 @@ import (
 // machine that others use too.
 func BenchmarkMatMul(b *testing.B) {
 	for _, tiles := range []gpu.Tiles{gpu.TilesRegister, gpu.TilesShared} {
-		for _, dt := range []tensor.DType{tensor.F32, tensor.F16} {
+		for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_K, tensor.NF4} {
 			for _, s := range []struct{ n, i, o int }{{1024, 1024, 1024}, {64, 2048, 2048}, {1, 2048, 2048}, {1024, 2048, 8}, {1024, 8, 2048}} {
+				if s.i%dt.Block() != 0 {
+					continue
+				}
 				be := openBackend(b, gpu.Config{Tiles: tiles})
 				x, y := newTensor(b, be, tensor.F32, s.n, s.i), newTensor(b, be, tensor.F32, s.n, s.o)
 				w := newTensor(b, be, dt, s.o, s.i)
