@@ -10,6 +10,12 @@
 //	err = r.Forward(ctx, transformer.Batch{IDs: ids})
 //	logits, err := r.Logits(ctx, r.LastRows())
 //
+// A [Checkpoint] is a model as it is stored: a Hugging Face directory, packed by
+// bitsandbytes or not, or a GGUF file. Whatever the files are, its tensors have HF's
+// names, shapes and order of rows, and are read a few rows at a time. What changes
+// them, a conversion or a merged adapter, is put around the reading of rows, and
+// the result can be loaded or written like any other.
+//
 // What is trained plugs in from outside: an [Adapter] adds soft prompts in front
 // of the sequence and linear maps beside the projections. Every activation has
 // the name that TransformerLens gives it, see [Site].

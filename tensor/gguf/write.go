@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/tensor/internal/exact"
 )
 
 // Tensor is one tensor to be written.
@@ -94,34 +95,15 @@ func (t Tensor) bytes() int64 {
 
 // write writes the data and its padding.
 func (t Tensor) write(w io.Writer, alignment int64) error {
-	c := counter{w: w}
-	var err error
-	if t.Stream == nil {
-		_, err = c.Write(t.Data)
-	} else {
-		err = t.Stream(&c)
+	size, stream := t.bytes(), t.Stream
+	if stream == nil {
+		stream = func(w io.Writer) error { _, err := w.Write(t.Data); return err }
 	}
-	if err != nil {
+	if err := exact.Write(w, size, stream); err != nil {
 		return err
 	}
-	if c.n != t.bytes() {
-		return malformed("%d bytes were written, want %d", c.n, t.bytes())
-	}
-	_, err = w.Write(make([]byte, roundUp(c.n, alignment)-c.n))
+	_, err := w.Write(make([]byte, roundUp(size, alignment)-size))
 	return err
-}
-
-// counter counts what goes through it.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-// Write implements io.Writer.
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 func roundUp(n, m int64) int64 { return (n + m - 1) / m * m }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/tensor/internal/exact"
 )
 
 // Tensor is one tensor to be written.
@@ -55,27 +56,10 @@ func (t Tensor) write(w io.Writer) error {
 		_, err := w.Write(t.Data)
 		return err
 	}
-	c := counter{w: w}
-	if err := t.Stream(&c); err != nil {
-		return err
-	}
-	if want := t.bytes(); c.n != want {
-		return fmt.Errorf("tensor %q: %d bytes were written, want %d: %w", t.Name, c.n, want, tensor.ErrFormat)
+	if err := exact.Write(w, t.bytes(), t.Stream); err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	return nil
-}
-
-// counter counts what goes through it.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-// Write implements io.Writer.
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // bytes returns the size that type and shape make; 0 for an unknown type.
