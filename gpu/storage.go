@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -90,6 +91,7 @@ func (b *Backend) New(name string, dt tensor.DType, shape ...int) (*tensor.Tenso
 		return nil, fmt.Errorf("new %s: %w", name, err)
 	}
 	s.chunk = b.chunkOf(t)
+	b.usage.add(1, 0)
 	for left := t.Bytes(); left > 0; left -= s.chunk {
 		buf, err := b.dev.NewBuffer(name, padded(min(left, s.chunk), 16))
 		if err != nil {
@@ -98,7 +100,6 @@ func (b *Backend) New(name string, dt tensor.DType, shape ...int) (*tensor.Tenso
 		s.bufs = append(s.bufs, buf)
 		b.usage.add(0, buf.Size())
 	}
-	b.usage.add(1, 0)
 	return t, nil
 }
 
@@ -118,6 +119,9 @@ func (b *Backend) chunkOf(t *tensor.Tensor) int64 {
 func (b *Backend) checkSize(t *tensor.Tensor) error {
 	if len(t.Shape) == 0 {
 		return fmt.Errorf("empty shape: %w", tensor.ErrShape)
+	}
+	if slices.Min(t.Shape) < 1 {
+		return fmt.Errorf("shape %v: %w", t.Shape, tensor.ErrShape)
 	}
 	if row := t.Shape[len(t.Shape)-1]; row%t.DType.Block() != 0 {
 		return fmt.Errorf("rows of %d are no whole blocks of %d %v: %w", row, t.DType.Block(), t.DType, tensor.ErrShape)
