@@ -54,16 +54,13 @@ func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, 
 	}
 	m := &Model{Config: c.Config, Weights: newWeights(c.Config), backend: b}
 	l := &loader{backend: b, progress: o.Progress}
-	m.Weights.each(c.Config, func(name string, _ **tensor.Tensor, shape []int) { l.total += c.tensors[name].Bytes(0, shape[0]) })
+	m.Weights.each(c.Config, func(name string, _ **tensor.Tensor, shape []int) { l.total += c.placed(name).Bytes(0, shape[0]) })
 	var err error
 	m.Weights.each(c.Config, func(name string, t **tensor.Tensor, shape []int) {
 		if err != nil {
 			return
 		}
-		s := c.tensors[name]
-		if len(shape) == 1 {
-			s = s.As(tensor.F32)
-		}
+		s := c.placed(name)
 		if *t, err = b.New(name, s.DType, shape...); err == nil {
 			err = fill(l, *t, s)
 		}
@@ -78,6 +75,15 @@ func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, 
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// placed returns a tensor as it is put onto a backend: vectors are F32 there.
+func (c *Checkpoint) placed(name string) Stored {
+	s := c.tensors[name]
+	if len(s.Shape) == 1 {
+		return s.As(tensor.F32)
+	}
+	return s
 }
 
 // loader moves tensors to a backend.

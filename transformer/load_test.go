@@ -30,7 +30,9 @@ func TestLoadHoldsLittle(t *testing.T) {
 		zeros[name] = s
 	}
 	var held uint64
-	progress := func(int64, int64) {
+	var done, total int64
+	progress := func(d, t int64) {
+		done, total = d, t
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		held = max(held, m.HeapInuse)
@@ -42,6 +44,9 @@ func TestLoadHoldsLittle(t *testing.T) {
 	}
 	if m.Bytes() < 3*most {
 		t.Fatalf("a model of %d bytes shows nothing", m.Bytes())
+	}
+	if done != total || total != m.Bytes() {
+		t.Errorf("%d of %d bytes were loaded at the end, the model has %d", done, total, m.Bytes())
 	}
 	if held == 0 || held > most {
 		t.Errorf("%d bytes were held while loading %d", held, m.Bytes())

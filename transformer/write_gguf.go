@@ -24,10 +24,7 @@ func (c *Checkpoint) WriteGGUF(w io.Writer, tokenizer []gguf.KV) error {
 	var tensors []gguf.Tensor
 	weights := newWeights(c.Config)
 	weights.each(c.Config, func(name string, _ **tensor.Tensor, _ []int) {
-		s := c.tensors[name]
-		if len(s.Shape) == 1 {
-			s = s.As(tensor.F32)
-		}
+		s := c.placed(name) // vectors are F32 there, too
 		switch {
 		case model.interleaved && ggufInterleaves(name):
 			s.Rows = interleaved(s, c.Config.HeadDim)
