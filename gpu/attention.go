@@ -81,7 +81,7 @@ func window(h tensor.Heads) uint32 {
 
 // keyTiles bounds the number of tiles that a block of rows passes through.
 func (s streaming) keyTiles() int {
-	keys := s.First + s.Queries
+	keys := min(s.First+s.Queries, s.Keys)
 	if s.Window > 0 {
 		keys = min(keys, s.Window+4*s.height)
 	}

@@ -28,6 +28,10 @@ func (r *recorder) fill(o tensor.Fill) error {
 	return r.elementwise("fill", elementwiseParams{Factor: o.Value}, o.Flops(), o.Out)
 }
 
+func (r *recorder) divRoot(o tensor.DivRoot) error {
+	return r.elementwise("div_root", elementwiseParams{Accumulate: flag(o.Add)}, o.Flops(), o.Out, o.X, o.S)
+}
+
 func (r *recorder) softcap(o tensor.SoftCap) error {
 	return r.elementwise("softcap", elementwiseParams{Factor: o.Cap}, o.Flops(), o.Out, o.X)
 }

@@ -93,6 +93,18 @@ func (r *recorder) op(o tensor.Op) error {
 		return r.scale(o)
 	case tensor.Fill:
 		return r.fill(o)
+	case tensor.DivRoot:
+		return r.divRoot(o)
+	case tensor.Dropout:
+		return r.dropout(o)
+	case tensor.ColumnScale:
+		return r.columnScale(o)
+	case tensor.ColumnSums:
+		return r.columnSums(o)
+	case tensor.LSTM:
+		return r.lstm(o)
+	case tensor.LSTMBackward:
+		return r.lstmBackward(o)
 	case tensor.SoftCap:
 		return r.softcap(o)
 	case tensor.SoftCapBackward:

@@ -37,7 +37,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let own = b.first + lane / COLS * 4u + COUNT;
     let rows = min(own, vec4<u32>(p.queries * p.share - 1u));
     let heads = rows_at(b, rows);
-    let pos = p.first + rows / p.share;
+    let pos = positions(rows);
     let segments = segments_at(b, pos);
     let tiles = tiles_for_rows(b);
 

@@ -50,7 +50,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
         let rows = start + x + COLS * COUNT;
         let inside = min(rows, vec4<u32>(range.y - 1u));
         let heads = rows_at(b, inside);
-        let pos = p.first + inside / p.share;
+        let pos = positions(inside);
         let segments = segments_at(b, pos);
         let s = scores(heads * COLS, places * COLS);
         let dw = weight_gradients(heads * COLS, places * COLS);

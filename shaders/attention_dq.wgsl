@@ -31,7 +31,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let own = b.first + lane / COLS * 4u + COUNT;
     let rows = min(own, vec4<u32>(p.queries * p.share - 1u));
     let heads = rows_at(b, rows);
-    let of_rows = Rows(p.first + rows / p.share, segments_at(b, p.first + rows / p.share),
+    let of_rows = Rows(positions(rows), segments_at(b, positions(rows)),
         vec4<f32>(stats[heads.x].x, stats[heads.y].x, stats[heads.z].x, stats[heads.w].x),
         vec4<f32>(stats[heads.x].y, stats[heads.y].y, stats[heads.z].y, stats[heads.w].y));
     let tiles = tiles_for_rows(b);

@@ -3,6 +3,7 @@
 // Formula:  add               out = left + right
 //           scale             out = factor·left, or with accumulate, out += factor·left
 //           fill              out = factor
+//           div_root          out = left/√right, or with accumulate, out += left/√right
 //           softcap           out = factor·tanh(left/factor)
 //           softcap_backward  out = left·(1 − (right/factor)²), left being the gradient of the result right
 // Shapes:   out, left, right: n values
@@ -56,6 +57,16 @@ fn scale(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
 @compute @workgroup_size(THREADS)
 fn fill(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     put(first(group, groups, lane), vec4<f32>(p.factor));
+}
+
+@compute @workgroup_size(THREADS)
+fn div_root(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = first(group, groups, lane);
+    var v = left[i / 4u] / sqrt(right[i / 4u]);
+    if (p.accumulate != 0u) {
+        v += out[i / 4u];
+    }
+    put(i, v);
 }
 
 @compute @workgroup_size(THREADS)

@@ -5,7 +5,8 @@
 // Bindings: 0 out, 1 w (of weight_*.wgsl, before this file), 2 ids, 3 params
 // Grid:     one invocation per value, workgroups folded over x and y
 // Consts:   THREADS, the size of a workgroup; EXTRA: negative ids count rows of this table, others
-//           belong to another one; SPLIT: negative ids belong to another table
+//           belong to another one; SPLIT: negative ids belong to another table,
+//           and without it to none: their rows are 0
 
 struct Params {
     n: u32,
@@ -28,7 +29,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (EXTRA) {
         id = -1 - id;
     }
-    if ((EXTRA || SPLIT) && id < 0) { return; }
+    if (id < 0) {
+        if (!EXTRA && !SPLIT) {
+            out[at] = 0.0;
+        }
+        return;
+    }
     let row = min(bitcast<u32>(id), p.last);
     if (row < p.lo || row >= p.hi) { return; }
     out[at] = p.scale * weight1((row - p.lo) * p.cols + at % p.cols);

@@ -68,6 +68,12 @@ fn segments_at(b: Block, keys: vec4<u32>) -> vec4<i32> {
     return vec4<i32>(segment[i.x], segment[i.y], segment[i.z], segment[i.w]);
 }
 
+// positions gives the keys that rows stand at. Where there are more queries than keys,
+// each sees all keys anyway.
+fn positions(rows: vec4<u32>) -> vec4<u32> {
+    return min(p.first + rows / p.share, vec4<u32>(p.keys - 1u));
+}
+
 fn visible(keys: vec4<u32>, key_segments: vec4<i32>, pos: vec4<u32>, segments: vec4<i32>) -> vec4<bool> {
     var sees = (keys <= pos) & (pos - keys < vec4<u32>(p.window));
     if (p.segmented != 0u) {
@@ -104,7 +110,7 @@ struct Tiles {
 fn tiles_for_rows(b: Block) -> Tiles {
     let rows = p.queries * p.share;
     let earliest = p.first + b.first / p.share;
-    let latest = p.first + (min(b.first + 4u * HEIGHT, rows) - 1u) / p.share;
+    let latest = min(p.first + (min(b.first + 4u * HEIGHT, rows) - 1u) / p.share, p.keys - 1u);
     let window_start = earliest + 1u - min(p.window, earliest + 1u);
     let prefix = (p.prefix + TILE - 1u) / TILE;
     let skip = max(window_start / TILE, prefix) - prefix;

@@ -27,6 +27,9 @@ import "fmt"
 //
 //	j ≤ First+i,  First+i−j < Window (if Window > 0),  and
 //	Segment[j] = Segment[First+i] ≥ 0 (if there is a Segment).
+//
+// If Prefix is Keys, every query sees every key (cross-attention): there may then be
+// more queries than keys, and no Segment.
 type Heads struct {
 	Batch, Queries, Keys int
 	First, Prefix        int
@@ -100,6 +103,10 @@ func (h Heads) check(segment *Tensor) error {
 		return fmt.Errorf("geometry %+v has an empty dimension: %w", h, ErrShape)
 	case h.Heads%h.KVHeads != 0:
 		return fmt.Errorf("%d heads don't divide over %d key heads: %w", h.Heads, h.KVHeads, ErrShape)
+	case h.Prefix == h.Keys && (segment != nil || h.First != 0):
+		return fmt.Errorf("queries that see all %d keys, but a Segment or %d earlier keys: %w", h.Keys, h.First, ErrShape)
+	case h.Prefix == h.Keys:
+		return nil
 	case h.First < 0 || h.First+h.Queries > h.Keys || h.Prefix < 0 || h.Prefix > h.Keys || h.Window < 0:
 		return fmt.Errorf("%d queries from key %d, prefix %d, window %d don't fit %d keys: %w",
 			h.Queries, h.First, h.Prefix, h.Window, h.Keys, ErrShape)
@@ -130,6 +137,9 @@ func (h Heads) square(field string, t *Tensor) error {
 
 // pairs counts the multiplications of Q·Kᵀ for the visible keys.
 func (h Heads) pairs() float64 {
+	if h.Prefix == h.Keys {
+		return float64(h.Batch * h.Heads * h.Queries * h.Dim * h.Keys)
+	}
 	keys := float64(h.First) + float64(h.Queries+1)/2
 	if h.Window > 0 && keys > float64(h.Window) {
 		keys = float64(h.Window)

@@ -29,7 +29,7 @@ func (s spy) Run(ctx context.Context, ops []tensor.Op) error {
 // it, and optional ones.
 var unbound = map[string]string{
 	"fill.Out": "shape", "norm.X": "shape",
-	"embed.Extra": "nil", "attention.Segment": "nil", "attention.backward.Segment": "nil", "pattern.scores.Segment": "nil",
+	"embed.Extra": "nil", "columns.sums.B": "nil", "gated.Up": "nil", "attention.Segment": "nil", "attention.backward.Segment": "nil", "pattern.scores.Segment": "nil",
 }
 
 // TestCheckRefusesBadOperands takes valid operations from the conformance suite

@@ -7,13 +7,15 @@ import "fmt"
 //
 //	Dst[b·DstStride + DstFirst + t] = Src[b·SrcStride + SrcFirst + t]
 //
-// A SrcStride of 0 gives every sequence the same rows. The backward of a Copy is
-// the Copy with Dst and Src exchanged.
+// or with Add, += that. A SrcStride of 0 gives every sequence the same rows; with a
+// DstStride of 0 and Add, Dst gets their sum. The backward of a Copy is the Copy with
+// Dst and Src exchanged.
 type Copy struct {
 	Dst, Src            *Tensor // [*, D] F32
 	Batch, Rows         int
 	DstStride, DstFirst int // in rows
 	SrcStride, SrcFirst int // in rows
+	Add                 bool
 }
 
 // Name implements Op.
@@ -35,7 +37,7 @@ func (o Copy) Check() error {
 		return stride >= 0 && first >= 0 && (o.Batch-1)*stride+first+o.Rows <= rows
 	}
 	if o.Batch < 1 || o.Rows < 1 || !inside(dst, o.DstStride, o.DstFirst) || !inside(src, o.SrcStride, o.SrcFirst) ||
-		(o.Batch > 1 && o.DstStride < o.Rows) {
+		(o.Batch > 1 && o.DstStride < o.Rows && !(o.Add && o.DstStride == 0)) {
 		return fmt.Errorf("rows %d×%d, dst %d+%d of %v, src %d+%d of %v: %w", o.Batch, o.Rows,
 			o.DstStride, o.DstFirst, o.Dst, o.SrcStride, o.SrcFirst, o.Src, ErrShape)
 	}

@@ -7,7 +7,7 @@ func (h Heads) visible(b, i int, segment []int32, keys []int) []int {
 	for j := range h.Prefix {
 		keys = append(keys, j)
 	}
-	at := h.First + i
+	at := min(h.First+i, h.Keys-1)
 	from := h.Prefix
 	if h.Window > 0 {
 		from = max(from, at-h.Window+1)

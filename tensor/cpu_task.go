@@ -65,6 +65,18 @@ func (k *task[T]) run(o Op) error {
 		k.scale(o)
 	case Fill:
 		k.fill(o)
+	case DivRoot:
+		k.divRoot(o)
+	case Dropout:
+		k.dropout(o)
+	case ColumnScale:
+		k.columnScale(o)
+	case ColumnSums:
+		k.columnSums(o)
+	case LSTM:
+		k.lstm(o)
+	case LSTMBackward:
+		k.lstmBackward(o)
 	case SoftCap:
 		k.softCap(o)
 	case SoftCapBackward:

@@ -20,7 +20,7 @@ func (h Heads) tile(b, head, query int) tile {
 	if h.Window > 0 && h.Prefix == 0 {
 		t.key = max(0, h.First+query-h.Window+1)
 	}
-	t.cols = max(h.Prefix, h.First+query+t.rows) - t.key
+	t.cols = min(max(h.Prefix, h.First+query+t.rows), h.Keys) - t.key
 	return t
 }
 

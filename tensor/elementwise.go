@@ -7,6 +7,7 @@ import "fmt"
 //	Add      Out = A + B
 //	Scale    Out = f·X
 //	Fill     Out = v
+//	DivRoot  Out = X/√S;         DX is the DivRoot of DOut, S being held constant
 //	SoftCap  Out = c·tanh(X/c);  DX = DOut·(1 − (Out/c)²)
 
 // Add is Out = A + B. Its backward is the gradient itself, for both.
@@ -76,6 +77,29 @@ func (o Fill) Check() error {
 
 // Flops implements Op.
 func (o Fill) Flops() float64 { return float64(o.Out.Len()) }
+
+// DivRoot is Out = X/√S, or with Add, Out += X/√S.
+type DivRoot struct {
+	Out, X, S *Tensor // same number of values; S must be positive
+	Add       bool
+}
+
+// Name implements Op.
+func (DivRoot) Name() string { return "divroot" }
+
+// Operands implements Op.
+func (o DivRoot) Operands() []Operand {
+	return []Operand{outOrAdd("Out", o.Out, o.Add), in("X", o.X), in("S", o.S)}
+}
+
+// Check implements Op.
+func (o DivRoot) Check() error {
+	n, d := lead(o.Out)
+	return first(want("Out", o.Out, F32, n, d), want("X", o.X, F32, n, d), want("S", o.S, F32, n, d))
+}
+
+// Flops implements Op.
+func (o DivRoot) Flops() float64 { return 3 * float64(o.Out.Len()) }
 
 // SoftCap is Gemma 2's squashing of logits into (−Cap, Cap).
 type SoftCap struct {

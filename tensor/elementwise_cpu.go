@@ -1,5 +1,7 @@
 package tensor
 
+import "math"
+
 // elementChunk is how many values a goroutine takes at a time.
 const elementChunk = 1 << 14
 
@@ -28,6 +30,15 @@ func (k *task[T]) fill(o Fill) {
 	k.parallel(len(out), elementChunk, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			out[i] = T(o.Value)
+		}
+	})
+}
+
+func (k *task[T]) divRoot(o DivRoot) {
+	out, x, s := k.floats(o.Out), k.floats(o.X), k.floats(o.S)
+	k.parallel(len(out), elementChunk, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			store(&out[i], x[i]/T(math.Sqrt(float64(s[i]))), o.Add)
 		}
 	})
 }

@@ -5,7 +5,7 @@ package tensor
 // anywhere in a sequence.
 //
 //	forward   Out[n] = Scale·Table[id]            id = IDs[n] ≥ 0
-//	          Out[n] = ExtraScale·Extra[-1-id]    id < 0
+//	          Out[n] = ExtraScale·Extra[-1-id]    id < 0; 0 without an Extra
 //	backward  DExtra[p] = ExtraScale · Σ_{n: IDs[n] = -1-p} DOut[n]
 //	          DTable[v] = Scale · Σ_{n: IDs[n] = v} DOut[n]
 
@@ -15,7 +15,7 @@ type Embed struct {
 	Out               *Tensor // [N, D]
 	IDs               *Tensor // [N] I32
 	Table             *Tensor // [V, D], any float type
-	Extra             *Tensor // [P, D] F32, optional
+	Extra             *Tensor // [P, D] F32, optional: the rows of negative ids
 	Scale, ExtraScale float32 // 0 means 1
 }
 

@@ -1,25 +1,31 @@
 package tensor
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 func (k *task[T]) embed(o Embed) error {
 	out, ids := k.floats(o.Out), k.ints(o.IDs) // [N, D]
 	vocab, d := lead(o.Table)
-	extra := 0
+	lowest := math.MinInt32
 	if o.Extra != nil {
-		extra = o.Extra.Rows()
+		lowest = -o.Extra.Rows()
 	}
-	if err := checkRows("IDs", ids, -extra, vocab); err != nil {
+	if err := checkRows("IDs", ids, lowest, vocab); err != nil {
 		return err
 	}
 	table, prompt := T(factor(o.Scale)), T(factor(o.ExtraScale))
 	k.parallel(len(ids), grainFor(2*d), func(lo, hi int) {
 		for n := lo; n < hi; n++ {
 			row := out[n*d : (n+1)*d]
-			if id := int(ids[n]); id >= 0 {
+			switch id := int(ids[n]); {
+			case id >= 0:
 				scaleTo(row, k.weightRow(o.Table, id, row), table)
-			} else {
+			case o.Extra != nil:
 				scaleTo(row, k.weightRow(o.Extra, -1-id, row), prompt)
+			default:
+				clear(row)
 			}
 		}
 	})

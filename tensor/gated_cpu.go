@@ -1,6 +1,8 @@
 package tensor
 
-// Both activations are g·σ(z), with z = g for SiLU and, because
+import "math"
+
+// Both activations of the model families are g·σ(z), with z = g for SiLU and, because
 // (1+tanh u)/2 = σ(2u), z = 2√(2/π)·(g+0.044715·g³) for the tanh form of GELU.
 const (
 	geluCubic = 0.044715
@@ -31,28 +33,87 @@ func (k *task[T]) sigmoids(a Activation, dst, gate []T) {
 	}
 }
 
+// activate returns a(gate), and its slopes if they are wanted, by value.
+func (k *task[T]) activate(a Activation, gate []T, slopes bool) (value, slope []T) {
+	value = make([]T, len(gate))
+	if slopes {
+		slope = make([]T, len(gate))
+	}
+	if a != SiLU && a != GELUTanh {
+		for i, g := range gate {
+			v, d := activated(a, float64(g))
+			if value[i] = T(v); slopes {
+				slope[i] = T(d)
+			}
+		}
+		return value, slope
+	}
+	k.sigmoids(a, value, gate)
+	for i, s := range value {
+		if slopes {
+			_, dz := gateArgument(a, gate[i])
+			slope[i] = s + gate[i]*s*(1-s)*dz
+		}
+		value[i] = gate[i] * s
+	}
+	return value, slope
+}
+
+// activated is a(g) and its derivative for the activations of adapters, which are
+// small.
+func activated(a Activation, g float64) (value, slope float64) {
+	switch a {
+	case GELU:
+		cdf := 0.5 * (1 + math.Erf(g/math.Sqrt2))
+		return g * cdf, cdf + g*math.Exp(-g*g/2)/math.Sqrt(2*math.Pi)
+	case ReLU, LeakyReLU:
+		below := 0.0
+		if a == LeakyReLU {
+			below = 0.01
+		}
+		if g > 0 {
+			return g, 1
+		}
+		return below * g, below
+	case Sigmoid:
+		s := 1 / (1 + math.Exp(-g))
+		return s, s * (1 - s)
+	case Tanh:
+		t := math.Tanh(g)
+		return t, 1 - t*t
+	}
+	return g, 1
+}
+
 func (k *task[T]) gated(o Gated) {
-	out, gate, up := k.floats(o.Out), k.floats(o.Gate), k.floats(o.Up)
+	out, gate := k.floats(o.Out), k.floats(o.Gate)
 	k.parallel(len(out), gatedChunk, func(lo, hi int) {
-		sigma := make([]T, hi-lo)
-		k.sigmoids(o.Act, sigma, gate[lo:hi])
-		for i, s := range sigma {
-			out[lo+i] = gate[lo+i] * s * up[lo+i]
+		value, _ := k.activate(o.Act, gate[lo:hi], false)
+		if o.Up == nil {
+			copy(out[lo:hi], value)
+			return
+		}
+		up := k.floats(o.Up)[lo:hi]
+		for i, v := range value {
+			out[lo+i] = v * up[i]
 		}
 	})
 }
 
 func (k *task[T]) gatedBackward(o GatedBackward) {
-	dgate, dup, dout := k.floats(o.DGate), k.floats(o.DUp), k.floats(o.DOut)
-	gate, up := k.floats(o.Gate), k.floats(o.Up)
+	dgate, dout, gate := k.floats(o.DGate), k.floats(o.DOut), k.floats(o.Gate)
 	k.parallel(len(dout), gatedChunk, func(lo, hi int) {
-		sigma := make([]T, hi-lo)
-		k.sigmoids(o.Act, sigma, gate[lo:hi])
-		for i, s := range sigma {
-			n := lo + i
-			_, slope := gateArgument(o.Act, gate[n])
-			dup[n] = dout[n] * gate[n] * s
-			dgate[n] = dout[n] * up[n] * (s + gate[n]*s*(1-s)*slope)
+		value, slope := k.activate(o.Act, gate[lo:hi], true)
+		for i, s := range slope {
+			dgate[lo+i] = dout[lo+i] * s
+		}
+		if o.Up == nil {
+			return
+		}
+		up, dup := k.floats(o.Up)[lo:hi], k.floats(o.DUp)[lo:hi]
+		for i, v := range value {
+			dup[i] = dout[lo+i] * v
+			dgate[lo+i] *= up[i]
 		}
 	})
 }

@@ -70,6 +70,14 @@ func want(field string, t *Tensor, dt DType, shape ...int) error {
 	return nil
 }
 
+// wantOptional is want for an F32 operand that may be absent.
+func wantOptional(field string, t *Tensor, shape ...int) error {
+	if t == nil {
+		return nil
+	}
+	return want(field, t, F32, shape...)
+}
+
 // wantWeight is want for matrices that may be stored in any float type.
 func wantWeight(field string, t *Tensor, rows, cols int) error {
 	switch {

@@ -71,7 +71,7 @@ func TestAddMeansAdd(t *testing.T) {
 	g := newGraph(t)
 	names := map[string]bool{}
 	b := spy{g.oracle, func(o tensor.Op) {
-		if v := reflect.ValueOf(o).FieldByName("Add"); !v.IsValid() {
+		if v := reflect.ValueOf(o).FieldByName("Add"); !v.IsValid() || o.Name() == "copy" { // which leaves rows as they are
 			return
 		}
 		names[o.Name()] = true
@@ -92,7 +92,7 @@ func TestAddMeansAdd(t *testing.T) {
 			t.Fatalf("%s: %v", c.Name, err)
 		}
 	}
-	if len(names) != 8 {
+	if len(names) != 12 {
 		t.Errorf("tried %v", names)
 	}
 }

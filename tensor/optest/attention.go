@@ -22,6 +22,7 @@ var masks = []mask{
 	{"window", tensor.Heads{Batch: 2, Queries: 33, Keys: 33, Window: 7}, false},
 	{"softcap", tensor.Heads{Batch: 1, Queries: 16, Keys: 16, SoftCap: 2}, false},
 	{"prefix", tensor.Heads{Batch: 2, Queries: 9, Keys: 12, First: 3, Prefix: 3}, false},
+	{"cross", tensor.Heads{Batch: 2, Queries: 37, Keys: 5, Prefix: 5, SoftCap: 4}, false},
 	{"segments", tensor.Heads{Batch: 3, Queries: 20, Keys: 20}, true},
 	{"cache", tensor.Heads{Batch: 2, Queries: 4, Keys: 40, First: 29}, false},
 	{"decode", tensor.Heads{Batch: 3, Queries: 1, Keys: 64, First: 41}, false},

@@ -22,6 +22,8 @@ func Cases() []Case {
 	g.softmax()
 	g.gated()
 	g.elementwise()
+	g.columns()
+	g.lstm()
 	g.copies()
 	g.crossEntropy()
 	g.adamW()

@@ -21,6 +21,14 @@ func (g *grid) elementwise() {
 			return one(tensor.Fill{Out: in.normal(n), Value: 0.1})
 		}, "fill/%d", n)
 		g.add(func(in *inputs) []tensor.Op {
+			positive := in.values(tensor.F32, func(int) float32 { return 0.1 + 3*in.Float32() }, n)
+			return one(tensor.DivRoot{Out: in.normal(n), X: in.normal(n), S: positive, Add: at%2 == 0})
+		}, "divroot/%d", n)
+		g.add(func(in *inputs) []tensor.Op {
+			return one(tensor.Dropout{Out: in.normal(n), X: in.normal(n), P: []float32{0, 0.1, 0.5, 0.999}[at%4],
+				Seed: uint64(n) << 30, Add: at%2 == 1})
+		}, "dropout/%d", n)
+		g.add(func(in *inputs) []tensor.Op {
 			out := in.normal(n)
 			return []tensor.Op{
 				tensor.SoftCap{Out: out, X: in.normal(n), Cap: 1.5},
@@ -31,27 +39,33 @@ func (g *grid) elementwise() {
 }
 
 func (g *grid) gated() {
-	for _, n := range flatLengths() {
-		for _, act := range []tensor.Activation{tensor.SiLU, tensor.GELUTanh} {
-			g.add(func(in *inputs) []tensor.Op {
-				wide := func(int) float32 { return float32(4 * in.NormFloat64()) }
-				gate, up := in.values(tensor.F32, wide, n), in.normal(n)
-				return []tensor.Op{
-					tensor.Gated{Out: in.normal(n), Gate: gate, Up: up, Act: act},
-					tensor.GatedBackward{DGate: in.normal(n), DUp: in.normal(n), DOut: in.normal(n), Gate: gate, Up: up, Act: act},
-				}
-			}, "gated/%v/%d", act, n)
+	for at, n := range flatLengths() {
+		for _, act := range tensor.Activations() {
+			if act > tensor.GELUTanh && at%4 != 0 {
+				continue
+			}
+			wide := func(in *inputs) *tensor.Tensor {
+				return in.values(tensor.F32, func(int) float32 { return float32(4 * in.NormFloat64()) }, n)
+			}
+			g.add(func(in *inputs) []tensor.Op { return gatedOps(in, act, wide(in), in.normal(n), n) }, "gated/%v/%d", act, n)
+			g.add(func(in *inputs) []tensor.Op { return gatedOps(in, act, wide(in), nil, n) }, "gated/%v/%d/alone", act, n)
 		}
 	}
-	for _, act := range []tensor.Activation{tensor.SiLU, tensor.GELUTanh} {
+	for _, act := range tensor.Activations() {
 		g.add(func(in *inputs) []tensor.Op { // where exponentials overflow
-			gate, up := in.values(tensor.F32, func(i int) float32 { return float32(i-32) * 20 }, 65), in.normal(65)
-			return []tensor.Op{
-				tensor.Gated{Out: in.normal(65), Gate: gate, Up: up, Act: act},
-				tensor.GatedBackward{DGate: in.normal(65), DUp: in.normal(65), DOut: in.normal(65), Gate: gate, Up: up, Act: act},
-			}
+			gate := in.values(tensor.F32, func(i int) float32 { return float32(i-32) * 20 }, 65)
+			return gatedOps(in, act, gate, in.normal(65), 65)
 		}, "gated/%v/saturated", act)
 	}
+}
+
+// gatedOps are both directions; up may be nil.
+func gatedOps(in *inputs, act tensor.Activation, gate, up *tensor.Tensor, n int) []tensor.Op {
+	back := tensor.GatedBackward{DGate: in.normal(n), DOut: in.normal(n), Gate: gate, Up: up, Act: act}
+	if up != nil {
+		back.DUp = in.normal(n)
+	}
+	return []tensor.Op{tensor.Gated{Out: in.normal(n), Gate: gate, Up: up, Act: act}, back}
 }
 
 func (g *grid) adamW() {

@@ -10,6 +10,9 @@ func (g *grid) embed() {
 				g.exact(func(in *inputs) []tensor.Op {
 					return one(tensor.Embed{Out: in.normal(n, d), IDs: in.below(n, 0, vocab), Table: in.weight(dt, vocab, d)})
 				}, "embed/%v/%dx%d", dt, n, d)
+				g.exact(func(in *inputs) []tensor.Op {
+					return one(tensor.Embed{Out: in.normal(n, d), IDs: in.below(n, -prompt, vocab), Table: in.weight(dt, vocab, d)})
+				}, "embed/%v/%dx%d/none", dt, n, d)
 				s := scales[at%len(scales)]
 				g.add(func(in *inputs) []tensor.Op {
 					return one(tensor.Embed{Out: in.normal(n, d), IDs: in.below(n, -prompt, vocab), Table: in.weight(dt, vocab, d),
@@ -61,10 +64,18 @@ func (g *grid) copies() {
 			{Batch: 4, Rows: 17, DstStride: 33, DstFirst: 16, SrcFirst: 1},
 		} {
 			g.exact(func(in *inputs) []tensor.Op {
+				c.Add = false
 				c.Dst = in.normal((c.Batch-1)*c.DstStride+c.DstFirst+c.Rows, d)
 				c.Src = in.normal((c.Batch-1)*c.SrcStride+c.SrcFirst+c.Rows+1, d)
 				return one(c)
 			}, "copy/%dx%dx%d/dst=%d+%d/src=%d+%d", c.Batch, c.Rows, d, c.DstStride, c.DstFirst, c.SrcStride, c.SrcFirst)
+			g.add(func(in *inputs) []tensor.Op { // the other way round, added
+				back := tensor.Copy{Batch: c.Batch, Rows: c.Rows, DstStride: c.SrcStride, DstFirst: c.SrcFirst,
+					SrcStride: c.DstStride, SrcFirst: c.DstFirst, Add: true}
+				back.Dst = in.normal((back.Batch-1)*back.DstStride+back.DstFirst+back.Rows+1, d)
+				back.Src = in.normal((back.Batch-1)*back.SrcStride+back.SrcFirst+back.Rows, d)
+				return one(back)
+			}, "copy/%dx%dx%d/dst=%d+%d/src=%d+%d/added", c.Batch, c.Rows, d, c.SrcStride, c.SrcFirst, c.DstStride, c.DstFirst)
 		}
 	}
 }

@@ -36,6 +36,37 @@ func (g *grid) rmsNorm() {
 	}
 }
 
+func (g *grid) columns() {
+	for at, s := range rowShapes() {
+		n, d := s[0], s[1]
+		add := at%2 == 1
+		g.add(func(in *inputs) []tensor.Op {
+			return []tensor.Op{
+				tensor.ColumnScale{Out: in.normal(n, d), X: in.normal(n, d), S: in.normal(d), Add: add},
+				tensor.ColumnSums{Out: in.normal(d), A: in.normal(n, d), B: in.normal(n, d), Add: !add},
+				tensor.ColumnSums{Out: in.normal(d), A: in.normal(n, d), Add: add},
+			}
+		}, "columns/%dx%d/add=%v", n, d, add)
+	}
+}
+
+func (g *grid) lstm() {
+	for _, rows := range []int{1, 2, 5, 20} {
+		for _, h := range []int{1, 3, 8, 63, 64, 130} {
+			reverse := (rows+h)%2 == 0
+			g.add(func(in *inputs) []tensor.Op {
+				weights := func(int) float32 { return float32(in.NormFloat64() / math.Sqrt(float64(h))) }
+				w, gates, c := in.values(tensor.F32, weights, 4*h, h), in.normal(rows, 4*h), in.normal(rows, h)
+				return []tensor.Op{
+					tensor.LSTM{H: in.normal(rows, h), C: c, Gates: gates, X: in.normal(rows, 4*h), W: w, Reverse: reverse},
+					tensor.LSTMBackward{DX: in.normal(rows, 4*h), DC: in.normal(rows, h), DH: in.normal(rows, h), C: c, Gates: gates,
+						W: w, Reverse: reverse},
+				}
+			}, "lstm/%dx%d/reverse=%v", rows, h, reverse)
+		}
+	}
+}
+
 func (g *grid) softmax() {
 	for at, s := range rowShapes() {
 		n, d := s[0], s[1]
