@@ -73,7 +73,7 @@ func (p *program) eval(c *cli.Context) error {
 		return err
 	}
 	defer b.Close()
-	m, err := b.optionalAdapter(c, "adapter")
+	m, err := b.optionalAdapter(c, out)
 	if err != nil {
 		return err
 	}

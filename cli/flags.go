@@ -27,12 +27,12 @@ func quantFlag() cli.Flag {
 }
 
 func adapterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "adapter", Category: groupInput, Usage: "`DIR` of a PEFT adapter: a soft prompt or LoRA"}
+	return &cli.StringFlag{Name: "adapter", Category: groupInput, Usage: "`DIR` of an adapter"}
 }
 
 func promptScaleFlag() cli.Flag {
-	return &cli.StringFlag{Name: "prompt-scale", Category: groupInput, Value: string(peft.ScaleHF5),
-		Usage: "how a Gemma soft prompt is stored: `hf5`, or hf4 if it was made with transformers 4, which multiplies it by √width"}
+	return &cli.StringFlag{Name: "prompt-scale", Category: groupInput, Value: string(peft.ScaleAuto),
+		Usage: "`HOW` a Gemma soft prompt is stored: hf5; hf4 if it was made with transformers 4, which multiplies it by √width; auto: as its file says"}
 }
 
 func jsonFlag(what string) cli.Flag {

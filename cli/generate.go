@@ -66,7 +66,7 @@ func (p *program) generate(c *cli.Context) error {
 		return err
 	}
 	defer b.Close()
-	m, err := b.optionalAdapter(c, "adapter")
+	m, err := b.optionalAdapter(c, out)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func checkSampling(c *cli.Context) error {
 
 // fit keeps a text within the model's positions.
 func (g *generation) fit() error {
-	have := virtual(g.method) + len(g.ids)
+	have := taken(g.method) + len(g.ids)
 	switch positions := g.base.model.Config.MaxPositions; {
 	case have == 0:
 		return usagef("--prompt is missing: a text to continue")

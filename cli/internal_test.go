@@ -56,7 +56,7 @@ func TestDefaultLR(t *testing.T) {
 		method string
 		width  int
 		want   float64
-	}{{methodPrompt, 4096, 0.03}, {methodLoRA, 64, 0.005}, {methodLoRA, 576, 0.0014}, {methodLoRA, 2048, 0.0004}, {methodLoRA, 4096, 0.0002}, {methodLoRA, 8192, 0.0002}} {
+	}{{"prompt", 4096, 0.03}, {"lora", 64, 0.005}, {"lora", 576, 0.0014}, {"lora", 2048, 0.0004}, {"lora", 4096, 0.0002}, {"lora", 8192, 0.0002}} {
 		if got := defaultLR(test.method, test.width); got != test.want {
 			t.Errorf("%s at width %d: %v, want %v", test.method, test.width, got, test.want)
 		}

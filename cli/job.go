@@ -87,29 +87,31 @@ func (j *job) openMethod(c *cli.Context) (err error) {
 // newMethod makes what is trained, or loads it.
 func (j *job) newMethod(c *cli.Context, model *transformer.Model) (peft.Method, error) {
 	p, ctx := j.plan, c.Context
-	switch {
-	case p.initAdapter != "":
-		return loadAdapter(c, "init-adapter", model)
-	case p.method == methodLoRA:
-		return peft.NewLoRA(ctx, model, p.lora)
+	if p.initAdapter != "" {
+		return loadAdapter(c, j.out, "init-adapter", p.initAdapter, model)
 	}
-	if p.initText != "" && p.prompt.Text == nil {
+	if p.initText != "" && p.text == nil {
 		tok, err := j.needTokens()
 		if err == nil {
-			p.prompt.Text, err = tok.Encode(p.initText, false)
+			p.text, err = tok.Encode(p.initText, false)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--prompt-init-text: %w", err)
 		}
 	}
-	return peft.NewPrompt(ctx, model, p.prompt)
-}
-
-func methodName(m peft.Method) string {
-	if _, ok := m.(*peft.Prompt); ok {
-		return methodPrompt
+	method, _ := methodNamed(p.method)
+	config, err := method.config(methodFlags{c, p.text, len(model.Config.Layers)})
+	if err != nil {
+		return nil, err
 	}
-	return methodLoRA
+	m, err := peft.New(ctx, model, config)
+	switch {
+	case errors.Is(err, peft.ErrConfig):
+		return nil, usagef("--method %s: %w", p.method, err)
+	case err != nil:
+		return nil, fmt.Errorf("--method %s: %w", p.method, err)
+	}
+	return m, nil
 }
 
 // openData reads and splits the data, and settles what depends on it.
@@ -150,13 +152,13 @@ func (j *job) openData(c *cli.Context) error {
 
 // fitLength keeps sequences and virtual tokens within the model's positions.
 func (j *job) fitLength() error {
-	p, room := j.plan, j.ckpt.Config.MaxPositions-virtual(j.sketch.method)
+	p, room := j.plan, j.ckpt.Config.MaxPositions-taken(j.sketch.method)
 	if p.maxLength <= room {
 		return nil
 	}
 	if p.fixedLength || room < 2 {
 		return usagef("--max-seq-length %d and %s are more than the %d positions of the model",
-			p.maxLength, count(virtual(j.sketch.method), "virtual token"), j.ckpt.Config.MaxPositions)
+			p.maxLength, count(taken(j.sketch.method), "virtual token"), j.ckpt.Config.MaxPositions)
 	}
 	p.maxLength = room
 	return nil

@@ -56,7 +56,7 @@ func (j *job) openSketch(c *cli.Context) (err error) {
 	}
 	p, was := j.plan, j.plan.method
 	if p.initAdapter != "" {
-		p.method = methodName(j.sketch.method)
+		p.method = j.sketch.method.Config().Name()
 	}
 	if p.methodSet && was != p.method {
 		return usagef("--method %s, but --init-adapter %s is %s", was, p.initAdapter, p.method)

@@ -77,7 +77,7 @@ func (p *program) merge(c *cli.Context) error {
 		return err
 	}
 	defer b.Close()
-	m, err := loadAdapter(c, "adapter", b.model)
+	m, err := loadAdapter(c, out, "adapter", c.String("adapter"), b.model)
 	if err != nil {
 		return err
 	}

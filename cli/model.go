@@ -104,26 +104,29 @@ func directory(flag, name string) (fs.FS, error) {
 	return os.DirFS(name), nil
 }
 
-// loadAdapter loads a PEFT directory.
-func loadAdapter(c *cli.Context, flag string, model *transformer.Model) (peft.Method, error) {
-	name := c.String(flag)
+// loadAdapter loads an adapter's directory that a flag names.
+func loadAdapter(c *cli.Context, out *output, flag, name string, model *transformer.Model) (peft.Method, error) {
 	dir, err := directory("--"+flag, name)
 	if err != nil {
 		return nil, err
 	}
-	m, err := peft.Load(c.Context, dir, model, peft.LoadOptions{PromptScale: peft.PromptScale(c.String("prompt-scale"))})
+	warn := func(message string) { out.warn("--%s %s: %s", flag, name, message) }
+	if _, plan := model.Backend().(*tensor.Plan); plan {
+		warn = nil // it is loaded once more
+	}
+	m, err := peft.Load(c.Context, dir, model, peft.LoadOptions{PromptScale: peft.PromptScale(c.String("prompt-scale")), Warn: warn})
 	if err != nil {
 		return nil, fmt.Errorf("--%s %s: %w", flag, name, err)
 	}
 	return m, nil
 }
 
-// optionalAdapter is loadAdapter, or nil without the flag.
-func (b *base) optionalAdapter(c *cli.Context, flag string) (peft.Method, error) {
-	if c.String(flag) == "" {
+// optionalAdapter is loadAdapter of --adapter, or nil without it.
+func (b *base) optionalAdapter(c *cli.Context, out *output) (peft.Method, error) {
+	if c.String("adapter") == "" {
 		return nil, nil
 	}
-	return loadAdapter(c, flag, b.model)
+	return loadAdapter(c, out, "adapter", c.String("adapter"), b.model)
 }
 
 // needTokens returns the tokenizer of a model that must have one.
@@ -144,10 +147,18 @@ func adapters(m peft.Method) []transformer.Adapter {
 
 // virtual returns the number of virtual tokens of a method that may be nil.
 func virtual(m peft.Method) int {
-	if p, ok := m.(*peft.Prompt); ok {
-		return p.Params().List[0].Shape[0]
+	if m == nil {
+		return 0
 	}
-	return 0
+	return m.VirtualTokens()
+}
+
+// taken returns the number of positions that a method takes, which may be nil.
+func taken(m peft.Method) int {
+	if m == nil {
+		return 0
+	}
+	return m.VirtualTokens() + m.PrefixTokens()
 }
 
 // Close frees the model and the backend, and closes the files.

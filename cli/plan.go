@@ -4,15 +4,12 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
-	"github.com/gpupeft/gpupeft/transformer"
 )
 
 // The values of --method.
@@ -32,9 +29,8 @@ type plan struct {
 	method      string
 	methodSet   bool
 	initAdapter string
-	prompt      peft.PromptConfig
 	initText    string
-	lora        peft.LoRAConfig
+	text        []int32 // of initText
 
 	loader data.Loader
 	sizing
@@ -66,8 +62,6 @@ func newPlan(c *cli.Context) (*plan, error) {
 	p := &plan{
 		data: c.String("data"), valSplit: c.Float64("val-split"), maxLength: c.Int("max-seq-length"), fixedLength: c.IsSet("max-seq-length"),
 		method: c.String("method"), methodSet: c.IsSet("method"), initAdapter: c.String("init-adapter"), initText: c.String("prompt-init-text"),
-		prompt: peft.PromptConfig{Tokens: c.Int("virtual-tokens"), Init: peft.PromptInit(c.String("prompt-init")), Seed: seed},
-		lora:   peft.LoRAConfig{Rank: c.Int("rank"), Alpha: c.Float64("alpha"), RSLoRA: c.Bool("rslora"), Seed: seed},
 		loader: data.Loader{Batch: c.Int("batch-size"), Accumulate: c.Int("grad-accum"), InOrder: c.Bool("no-shuffle"), Seed: seed},
 		epochs: c.Int("epochs"), warmupRatio: c.Float64("warmup-ratio"),
 		train: peft.TrainConfig{Steps: c.Int("steps"), LR: c.Float64("lr"), Schedule: peft.Schedule(c.String("lr-schedule")),
@@ -75,20 +69,7 @@ func newPlan(c *cli.Context) (*plan, error) {
 		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
 		out: c.String("out"), logFile: c.String("log-jsonl"),
 	}
-	if p.prompt.Init == "" {
-		p.prompt.Init = peft.InitVocab
-		if p.initText != "" {
-			p.prompt.Init = peft.InitText
-		}
-	}
-	var err error
-	if err = p.readSizing(c); err != nil {
-		return nil, err
-	}
-	if p.lora.Targets, err = targets(c.String("target-modules")); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p, p.readSizing(c)
 }
 
 // readSizing reads the flags that trade memory for something else.
@@ -129,6 +110,11 @@ var bounds = []struct {
 	{"virtual-tokens", 1, 1 << 20, false},
 	{"rank", 1, 1 << 20, false},
 	{"alpha", 0, math.MaxFloat32, true},
+	{"dropout", 0, 0.99, false},
+	{"lora-plus-ratio", 1, 1e6, false},
+	{"encoder-hidden", 1, 1 << 20, false},
+	{"tasks", 1, 1 << 16, false},
+	{"task-rank", 1, 1 << 20, false},
 	{"lr", 0, math.MaxFloat32, true},
 	{"val-split", 0, 0.9, false},
 	{"warmup-steps", 0, math.MaxInt32, false},
@@ -179,73 +165,6 @@ func checkPairs(c *cli.Context) error {
 		return usagef("--prompt-init %s and --prompt-init-text: give one of them", init)
 	}
 	return nil
-}
-
-// choices are what the flags with a fixed set of values may be.
-var choices = []struct {
-	flag  string
-	known []string
-}{
-	{"method", []string{methodLoRA, methodPrompt}},
-	{"prompt-init", []string{"text", "vocab", "random"}},
-	{"prompt-scale", []string{"hf4", "hf5"}},
-	{"lr-schedule", []string{"linear", "cosine", "constant"}},
-}
-
-// checkMethod refuses unknown choices, and flags of a method that isn't used.
-func checkMethod(c *cli.Context) error {
-	for _, ch := range choices {
-		if v := c.String(ch.flag); c.IsSet(ch.flag) && !slices.Contains(ch.known, v) {
-			return usagef("--%s %q (known: %s)", ch.flag, v, strings.Join(ch.known, ", "))
-		}
-	}
-	for _, method := range []string{methodLoRA, methodPrompt} {
-		for _, f := range methodFlags[method] {
-			switch {
-			case !c.IsSet(f):
-			case c.String("init-adapter") != "":
-				return usagef("--%s doesn't go with --init-adapter: the adapter has its own", f)
-			case method != c.String("method"):
-				return usagef("--%s belongs to --method %s", f, method)
-			}
-		}
-	}
-	return nil
-}
-
-// targets parses --target-modules.
-func targets(value string) ([]transformer.Proj, error) {
-	if value == allLinear {
-		return peft.AllLinear(), nil
-	}
-	var found []transformer.Proj
-	for _, name := range list(value) {
-		i := slices.IndexFunc(peft.AllLinear(), func(p transformer.Proj) bool { return p.String() == name })
-		if i < 0 {
-			return nil, usagef("--target-modules: no projection is called %q (see: gpupeft help tune)", name)
-		}
-		found = append(found, peft.AllLinear()[i])
-	}
-	return found, nil
-}
-
-// Default learning rates. That of a soft prompt is PEFT's for short prompts that
-// start from real embeddings. That of LoRA falls with the width of the model, as
-// Adam's best rate does (arXiv 2203.03466): 2e-4 at 4096, where that is the usual
-// choice, and more for smaller models, up to a bound.
-const (
-	promptLR             = 3e-2
-	loraLRTimesWidth     = 2e-4 * 4096
-	loraLRMin, loraLRMax = 2e-4, 5e-3
-)
-
-func defaultLR(method string, width int) float64 {
-	if method == methodPrompt {
-		return promptLR
-	}
-	lr := min(max(loraLRTimesWidth/float64(width), loraLRMin), loraLRMax)
-	digits := math.Pow(10, 1-math.Floor(math.Log10(lr)))
-	return math.Round(lr*digits) / digits // two digits are enough
 }
 
 // freeName returns --out, or the first default name that is free.

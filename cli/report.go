@@ -126,13 +126,10 @@ func (j *job) announce() {
 // describeMethod names the method with its sizes.
 func (j *job) describeMethod() string {
 	p := j.plan
-	switch {
-	case p.initAdapter != "":
+	if p.initAdapter != "" {
 		return fmt.Sprintf("%s from %s", p.method, p.initAdapter)
-	case p.method == methodPrompt:
-		return fmt.Sprintf("prompt of %s, init %s", count(p.prompt.Tokens, "virtual token"), p.prompt.Init)
 	}
-	return fmt.Sprintf("lora r %d, alpha %g, %s a layer", p.lora.Rank, p.lora.Alpha, count(len(p.lora.Targets), "projection"))
+	return describe(j.method.Config())
 }
 
 // save completes the report and writes the adapter. It isn't interrupted: what is

@@ -51,7 +51,7 @@ func (j *job) before(ctx context.Context) error {
 		return err
 	}
 	r.Before = r.Base
-	if j.plan.method != methodLoRA || j.plan.initAdapter != "" { // new LoRA matrices change nothing
+	if m, ok := methodNamed(j.plan.method); !ok || !m.silent || j.plan.initAdapter != "" {
 		if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.plan.micro); err != nil {
 			return err
 		}

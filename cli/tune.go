@@ -9,8 +9,8 @@ import (
 	"github.com/gpupeft/gpupeft/peft"
 )
 
-const tuneDescription = `Trains a soft prompt or LoRA matrices on data and saves them as a PEFT adapter.
-The model itself is not changed.
+const tuneDescription = `Trains a soft prompt, LoRA matrices or another small addition on data and saves it as
+an adapter. The model itself is not changed.
 
 Data is plain text; or rows in JSONL (or a JSON array) of one of the forms
    {"text": "..."}
@@ -33,7 +33,7 @@ ends at once.`
 func (p *program) tuneCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "tune",
-		Usage:       "train a soft prompt or LoRA on data",
+		Usage:       "train a soft prompt, LoRA or another adapter on data",
 		UsageText:   "gpupeft tune [options]",
 		Description: tuneDescription,
 		Flags:       tuneFlags(),
@@ -51,22 +51,33 @@ func tuneFlags() []cli.Flag {
 		&cli.StringFlag{Name: "init-adapter", Category: groupInput, Usage: "start from the PEFT adapter in `DIR`"},
 		promptScaleFlag(),
 
-		&cli.StringFlag{Name: "method", Value: methodLoRA, Category: groupMethod, Usage: "`METHOD`: lora or prompt"},
-		&cli.IntFlag{Name: "virtual-tokens", Value: 20, Category: groupMethod, Usage: "prompt: `N` trainable vectors before the text"},
-		&cli.StringFlag{Name: "prompt-init", Category: groupMethod, DefaultText: "text with a --prompt-init-text, else vocab",
-			Usage: "prompt: start from a `KIND` of vectors: text, vocab or random"},
-		&cli.StringFlag{Name: "prompt-init-text", Category: groupMethod, Usage: "prompt: `TEXT` to start from"},
-		&cli.IntFlag{Name: "rank", Value: 8, Category: groupMethod, Usage: "lora: `R`, the inner size of the matrices"},
-		&cli.Float64Flag{Name: "alpha", Value: 16, Category: groupMethod, Usage: "lora: `A`; the matrices' product is scaled by A/R"},
-		&cli.StringFlag{Name: "target-modules", Value: allLinear, Category: groupMethod,
-			Usage: "lora: `LIST` of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj, or all-linear"},
-		&cli.BoolFlag{Name: "rslora", Category: groupMethod, DisableDefaultText: true, Usage: "lora: scale by A/√R (arXiv 2312.03732)"},
+		&cli.StringFlag{Name: "method", Value: "lora", Category: groupMethod, Usage: "`METHOD`: " + strings.Join(methodNames(), ", ")},
+		&cli.IntFlag{Name: "virtual-tokens", Category: groupMethod, DefaultText: "20; llama-adapter: 10", Usage: "prompt methods: `N` trainable vectors before the text"},
+		&cli.StringFlag{Name: "prompt-init", Category: groupMethod, DefaultText: "text with a --prompt-init-text, else vocab; prefix: zero",
+			Usage: "prompt, mpt, prefix: start from a `KIND` of vectors: text, vocab, random or zero"},
+		&cli.StringFlag{Name: "prompt-init-text", Category: groupMethod, Usage: "prompt, mpt, prefix: `TEXT` to start from"},
+		&cli.StringFlag{Name: "encoder", Value: "mlp", Category: groupMethod, Usage: "ptuning: `KIND` of the network that computes the vectors, mlp or lstm"},
+		&cli.IntFlag{Name: "encoder-hidden", Category: groupMethod, DefaultText: "ptuning: 128; prefix: no network", Usage: "ptuning, prefix: width `N` of that network"},
+		&cli.IntFlag{Name: "tasks", Value: 1, Category: groupMethod, Usage: "mpt: `N` tasks; rows of data say theirs as \"task\": 0 to N-1"},
+		&cli.IntFlag{Name: "task-rank", Value: 1, Category: groupMethod, Usage: "mpt: `R`, the rank of each task's matrix"},
+		&cli.IntFlag{Name: "rank", Value: 8, Category: groupMethod, Usage: "lora, dora: `R`, the inner size of the matrices"},
+		&cli.Float64Flag{Name: "alpha", Value: 16, Category: groupMethod, Usage: "lora, dora: `A`; the matrices' product is scaled by A/R"},
+		&cli.Float64Flag{Name: "dropout", Category: groupMethod, Usage: "lora, dora: drop this `SHARE` of the matrices' inputs in training"},
+		&cli.BoolFlag{Name: "rslora", Category: groupMethod, DisableDefaultText: true, Usage: "lora, dora: scale by A/√R (arXiv 2312.03732)"},
+		&cli.StringFlag{Name: "rank-pattern", Category: groupMethod, Usage: "lora, dora: other ranks for some modules, as `PATTERN=R,...`"},
+		&cli.StringFlag{Name: "alpha-pattern", Category: groupMethod, Usage: "lora, dora: other alphas for some modules, as `PATTERN=A,...`"},
+		&cli.Float64Flag{Name: "lora-plus-ratio", Category: groupMethod, DefaultText: "1", Usage: "lora, dora: train B `N` times as fast as A (LoRA+, arXiv 2402.12354)"},
+		&cli.StringFlag{Name: "target-modules", Category: groupMethod, DefaultText: "lora, dora: all-linear; others: their own",
+			Usage: "lora, dora, ia3, ln-tuning, full: `LIST` of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj, or all-linear; also embed_tokens, lm_head, norms where the method has them"},
+		&cli.StringFlag{Name: "modules-to-save", Category: groupMethod, Usage: "lora, dora: train `LIST` of modules as a whole, such as lm_head"},
+		&cli.IntFlag{Name: "num-layers", Value: -1, Category: groupMethod, DefaultText: "all; llama-adapter: all but two", Usage: "lora, dora, llama-adapter: change only the upper `N` layers"},
+		&cli.StringFlag{Name: "token-ids", Category: groupMethod, Usage: "tokens: `LIST` of the ids whose embeddings are trained"},
 
 		&cli.IntFlag{Name: "steps", Value: 300, Category: groupLoop, Usage: "`N` optimizer steps, however many epochs that is"},
 		&cli.IntFlag{Name: "epochs", Category: groupLoop, DefaultText: "--steps", Usage: "`N` passes over the data, in place of --steps"},
 		&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupLoop, Usage: "`N` sequences that are computed together"},
 		&cli.IntFlag{Name: "grad-accum", Value: 1, Category: groupLoop, Usage: "`N` batches a step"},
-		&cli.Float64Flag{Name: "lr", Category: groupLoop, DefaultText: "prompt: 0.03; lora: 0.82/width, but 0.0002 to 0.005", Usage: "peak learning `RATE`"},
+		&cli.Float64Flag{Name: "lr", Category: groupLoop, DefaultText: "by method; lora: 0.82/width, but 0.0002 to 0.005", Usage: "peak learning `RATE`"},
 		&cli.StringFlag{Name: "lr-schedule", Value: string(peft.Linear), Category: groupLoop, Usage: "`SHAPE` of the learning rate: linear, cosine (both fall to 0) or constant"},
 		&cli.IntFlag{Name: "warmup-steps", Category: groupLoop, Usage: "`N` steps until the learning rate is full; 0: none"},
 		&cli.Float64Flag{Name: "warmup-ratio", Category: groupLoop, Usage: "the same as a `FRACTION` of all steps"},
@@ -128,15 +139,6 @@ func (p *program) tune(c *cli.Context) error {
 		err = errInterrupted
 	}
 	return errors.Join(err, j.log.close())
-}
-
-// allLinear is the value of --target-modules for all projections.
-const allLinear = "all-linear"
-
-// methodFlags are the flags that belong to one method.
-var methodFlags = map[string][]string{
-	methodPrompt: {"virtual-tokens", "prompt-init", "prompt-init-text"},
-	methodLoRA:   {"rank", "alpha", "target-modules", "rslora"},
 }
 
 // list splits a comma-separated value.

@@ -89,10 +89,10 @@ func wanted(c *transformer.Config, globs []string) (*bitset.BitSet, error) {
 }
 
 // present says whether a model has a point. The log-sum-exp exists only where the
-// pattern doesn't, and isn't offered.
+// pattern doesn't, and AttnZ is Z but for some adapters: both aren't offered.
 func present(c *transformer.Config, p transformer.Point) bool {
 	switch p {
-	case transformer.AttnStats:
+	case transformer.AttnStats, transformer.AttnZ:
 		return false
 	case transformer.QNorm, transformer.QNormScale, transformer.KNorm, transformer.KNormScale:
 		return c.QKNorm

@@ -33,7 +33,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	lora, err := peft.NewLoRA(ctx, model, peft.LoRAConfig{Rank: 8, Targets: peft.AllLinear()})
+	lora, err := peft.New(ctx, model, peft.LoRAConfig{Rank: 8, Targets: peft.Named(peft.AllLinear)})
 	if err != nil {
 		log.Fatal(err)
 	}

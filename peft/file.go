@@ -1,8 +1,6 @@
 package peft
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,42 +12,6 @@ const (
 	configName  = "adapter_config.json"
 	weightsBase = "adapter_model" // + ".safetensors"
 )
-
-// configFile is adapter_config.json, with the fields that PEFT has known from the
-// start: old versions refuse newer ones, even when they are null. Keys are sorted,
-// as PEFT writes them.
-type configFile struct {
-	AlphaPattern     map[string]float64 `json:"alpha_pattern,omitempty"`
-	BaseModel        string             `json:"base_model_name_or_path"`
-	Bias             string             `json:"bias,omitempty"`
-	FanInFanOut      *bool              `json:"fan_in_fan_out,omitempty"`
-	InferenceMode    bool               `json:"inference_mode"`
-	LoRAAlpha        float64            `json:"lora_alpha,omitempty"`
-	LoRADropout      *float64           `json:"lora_dropout,omitempty"`
-	NumAttnHeads     int                `json:"num_attention_heads,omitempty"`
-	NumLayers        int                `json:"num_layers,omitempty"`
-	NumVirtualTokens int                `json:"num_virtual_tokens,omitempty"`
-	PEFTType         string             `json:"peft_type"`
-	PromptInit       string             `json:"prompt_tuning_init,omitempty"`
-	R                int                `json:"r,omitempty"`
-	RankPattern      map[string]int     `json:"rank_pattern,omitempty"`
-	TargetModules    any                `json:"target_modules,omitempty"`
-	TaskType         string             `json:"task_type"`
-	TokenDim         int                `json:"token_dim,omitempty"`
-	UseRSLoRA        bool               `json:"use_rslora,omitempty"`
-}
-
-// encode writes the JSON as PEFT does: indented by two, without HTML escapes.
-func (c configFile) encode() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(c); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
 
 // writeFile replaces a file as a whole: a reader sees the old one or the new one,
 // also after a crash.

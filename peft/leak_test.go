@@ -43,7 +43,7 @@ func testLeaks(t *testing.T, open func() (tensor.Backend, error)) {
 		if err != nil {
 			return err
 		}
-		a, err := peft.NewLoRA(t.Context(), m, peft.LoRAConfig{})
+		a, err := peft.New(t.Context(), m, peft.LoRAConfig{})
 		if err != nil {
 			return err
 		}

@@ -16,11 +16,7 @@ import (
 // from c, which must stay open. A method that isn't a change of matrices, such as a
 // soft prompt, gives ErrConfig.
 func Merge(ctx context.Context, c *transformer.Checkpoint, m Method) (*transformer.Checkpoint, error) {
-	d, ok := m.(merger)
-	if !ok {
-		return nil, fmt.Errorf("%T is no change of matrices that could be merged: %w", m, ErrConfig)
-	}
-	updates, err := d.updates(ctx)
+	updates, err := m.updates(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +31,7 @@ func Merge(ctx context.Context, c *transformer.Checkpoint, m Method) (*transform
 	return c.With(merged), nil
 }
 
-// merger is a method that changes matrices.
-type merger interface {
-	// updates returns what is added to each matrix, by HF's names.
-	updates(ctx context.Context) (map[string]update, error)
-}
-
-// update adds a change to row r of a matrix.
+// update changes row r of a weight; that of a vector has one row.
 type update func(r int, row []float32)
 
 // updated is a float32 tensor whose rows are changed when they are read.
@@ -66,33 +56,4 @@ func updated(s transformer.Stored, u update) transformer.Stored {
 		return nil
 	}
 	return s
-}
-
-// updates implements merger: row r of a matrix gets s·Σ_j B[r,j]·A[j].
-func (l *LoRA) updates(ctx context.Context) (map[string]update, error) {
-	all := map[string]update{}
-	for site, pair := range l.sites {
-		a, err := tensor.Floats(ctx, l.model.Backend(), pair.a.Value)
-		if err != nil {
-			return nil, err
-		}
-		b, err := tensor.Floats(ctx, l.model.Backend(), pair.b.Value)
-		if err != nil {
-			return nil, err
-		}
-		rank, in := pair.rank(), pair.a.Shape[1]
-		all[site.proj.Module(site.layer)+".weight"] = func(r int, row []float32) {
-			delta := make([]float32, in)
-			for j := range rank {
-				f := b[r*rank+j]
-				for i, v := range a[j*in : (j+1)*in] {
-					delta[i] += f * v
-				}
-			}
-			for i, v := range delta {
-				row[i] += pair.scale * v
-			}
-		}
-	}
-	return all, nil
 }

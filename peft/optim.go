@@ -7,32 +7,48 @@ import (
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
-// normParts is the number of partial sums that the gradient's norm is added up
-// from. It is fixed, so that the norm has the same bits on any number of workers.
+// normParts is the number of partial sums of a group's part of the gradient's norm. It
+// is fixed, so that the norm has the same bits on any number of workers.
 const normParts = 64
 
-// adamW is the optimizer's state: the two moments, and scratch for the norm.
+// adamW is the optimizer's state: the two moments of each group, and scratch for the
+// norm.
 type adamW struct {
 	params  *Params
 	config  TrainConfig
-	m, v    *tensor.Tensor // [total]
-	sums    *tensor.Tensor // [normParts]
+	moments []moments      // by group
+	sums    *tensor.Tensor // [groups·normParts]
 	clip    *tensor.Tensor // [2]: norm, factor
 	backend tensor.Backend
 }
 
+// moments are those of a group, and its part of the sums.
+type moments struct{ m, v, sums *tensor.Tensor } // [total], [total], [normParts]
+
 func newAdamW(p *Params, c TrainConfig) (*adamW, error) {
-	o := &adamW{params: p, config: c, backend: p.backend}
-	for _, f := range []struct {
-		to   **tensor.Tensor
-		name string
-		size int
-	}{{&o.m, "adamw.m", p.Value.Len()}, {&o.v, "adamw.v", p.Value.Len()}, {&o.sums, "adamw.sums", normParts}, {&o.clip, "adamw.clip", 2}} {
-		t, err := o.backend.New(f.name, tensor.F32, f.size)
-		if err != nil {
-			return nil, errors.Join(err, o.close())
+	o := &adamW{params: p, config: c, backend: p.backend, moments: make([]moments, len(p.Groups))}
+	room := func(to **tensor.Tensor, name string, size int) (err error) {
+		*to, err = o.backend.New(name, tensor.F32, size)
+		return err
+	}
+	err := room(&o.sums, "adamw.sums", normParts*len(p.Groups))
+	if err == nil {
+		err = room(&o.clip, "adamw.clip", 2)
+	}
+	for i, g := range p.Groups {
+		s := &o.moments[i]
+		if err == nil {
+			err = room(&s.m, "adamw.m", g.Value.Len())
 		}
-		*f.to = t
+		if err == nil {
+			err = room(&s.v, "adamw.v", g.Value.Len())
+		}
+		if err == nil {
+			s.sums, err = o.sums.Slice(i*normParts, (i+1)*normParts)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, o.close())
 	}
 	return o, nil
 }
@@ -52,7 +68,9 @@ func OptimizerMemory(m Method) (int64, error) {
 // zero clears the gradients.
 func (o *adamW) zero(ctx context.Context) error {
 	p := tensor.Begin(o.backend)
-	p.Do(tensor.Fill{Out: o.params.Grad})
+	for _, g := range o.params.Groups {
+		p.Do(tensor.Fill{Out: g.Grad})
+	}
 	return p.Submit(ctx)
 }
 
@@ -60,12 +78,14 @@ func (o *adamW) zero(ctx context.Context) error {
 // before clipping.
 func (o *adamW) step(ctx context.Context, t int, lr float64) (norm float64, err error) {
 	p, c := tensor.Begin(o.backend), o.config
-	p.Do(
-		tensor.SumSquares{Out: o.sums, X: o.params.Grad},
-		tensor.ClipNorm{Clip: o.clip, Sums: o.sums, Max: float32(c.MaxGradNorm)},
-		tensor.AdamW{Param: o.params.Value, M: o.m, V: o.v, Grad: o.params.Grad, Clip: o.clip, LR: float32(lr),
-			Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), Eps: float32(c.Eps), WeightDecay: float32(c.WeightDecay), Step: t},
-	)
+	for i, g := range o.params.Groups {
+		p.Do(tensor.SumSquares{Out: o.moments[i].sums, X: g.Grad})
+	}
+	p.Do(tensor.ClipNorm{Clip: o.clip, Sums: o.sums, Max: float32(c.MaxGradNorm)})
+	for i, g := range o.params.Groups {
+		p.Do(tensor.AdamW{Param: g.Value, M: o.moments[i].m, V: o.moments[i].v, Grad: g.Grad, Clip: o.clip, LR: float32(lr * g.LR),
+			Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), Eps: float32(c.Eps), WeightDecay: float32(c.WeightDecay), Step: t})
+	}
 	if err := p.Submit(ctx); err != nil {
 		return 0, err
 	}
@@ -77,5 +97,9 @@ func (o *adamW) step(ctx context.Context, t int, lr float64) (norm float64, err 
 }
 
 func (o *adamW) close() error {
-	return errors.Join(o.m.Close(), o.v.Close(), o.sums.Close(), o.clip.Close())
+	err := errors.Join(o.sums.Close(), o.clip.Close())
+	for _, s := range o.moments {
+		err = errors.Join(err, s.m.Close(), s.v.Close())
+	}
+	return err
 }

@@ -10,60 +10,103 @@ import (
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
-// Params are a method's parameters and, behind each other in the same order, their
-// gradients. Each starts at a multiple of 64 values, so that a GPU can bind it
-// alone; the gaps hold zeros and stay zero.
+// Params are a method's parameters.
 type Params struct {
 	List []Param
-	// Value and Grad hold all parameters: [total].
-	Value, Grad *tensor.Tensor
-	backend     tensor.Backend
+	// Groups hold the parameters behind each other, as few tensors as possible.
+	Groups  []Group
+	backend tensor.Backend
 }
 
 // Param is one parameter.
 type Param struct {
-	Name        string // of the module, as the method defines it
+	Name        string // as in a file
 	Shape       []int
-	Value, Grad *tensor.Tensor // views of Params.Value and Params.Grad
+	Value, Grad *tensor.Tensor // views of a group's
 }
+
+// Group are parameters that the optimizer treats alike. Each starts at a multiple of 64
+// values, so that a GPU can bind it alone; the gaps hold zeros and stay zero.
+type Group struct {
+	Value, Grad *tensor.Tensor // [total]
+	LR          float64        // factor of the learning rate
+}
+
+// starting sets a parameter's starting values.
+type starting func(ctx context.Context, dst []float32) error
 
 // spec describes a parameter before it is allocated.
 type spec struct {
 	name  string
 	shape []int
-	init  []float32
+	init  starting // nil: zeros
+	lr    float64  // factor of the learning rate; 0 means 1
+}
+
+func (s spec) len() int {
+	n := 1
+	for _, d := range s.shape {
+		n *= d
+	}
+	return n
+}
+
+func (s spec) rate() float64 {
+	if s.lr == 0 {
+		return 1
+	}
+	return s.lr
 }
 
 const paramAlign = 64
 
+func (s spec) padded() int { return (s.len() + paramAlign - 1) / paramAlign * paramAlign }
+
+// place is where a parameter lies.
+type place struct{ group, first int }
+
+// layOut gives each parameter a place in a group of its learning rate that is no larger
+// than a tensor may be, and returns the groups' sizes.
+func layOut(specs []spec, most int) (places []place, sizes []int, rates []float64) {
+	for _, s := range specs {
+		i := len(rates) - 1
+		for i >= 0 && rates[i] != s.rate() {
+			i--
+		}
+		if i < 0 || sizes[i]+s.padded() > most {
+			i = len(rates)
+			rates, sizes = append(rates, s.rate()), append(sizes, 0)
+		}
+		places = append(places, place{i, sizes[i]})
+		sizes[i] += s.padded()
+	}
+	return places, sizes, rates
+}
+
 // newParams allocates and initialises parameters.
 func newParams(ctx context.Context, b tensor.Backend, specs []spec) (*Params, error) {
-	starts, total := make([]int, len(specs)), 0
-	for i, s := range specs {
-		starts[i] = total
-		total += (len(s.init) + paramAlign - 1) / paramAlign * paramAlign
-	}
-	if total == 0 {
+	if len(specs) == 0 {
 		return nil, fmt.Errorf("nothing to train: %w", ErrConfig)
 	}
-	flat := make([]float32, total)
-	for i, s := range specs {
-		copy(flat[starts[i]:], s.init)
+	most := math.MaxInt
+	if limit := b.Limits().MaxTensorBytes; limit > 0 {
+		most = int(limit / 4)
 	}
+	places, sizes, rates := layOut(specs, most)
 	p := &Params{backend: b}
-	var err error
-	if p.Value, err = tensor.FromFloats(ctx, b, "adapter", flat, total); err != nil {
-		return nil, err
-	}
-	if p.Grad, err = b.New("adapter.grad", tensor.F32, total); err != nil {
-		return nil, errors.Join(err, p.Close())
+	for i, size := range sizes {
+		g := Group{LR: rates[i]}
+		var err error
+		if g.Value, err = b.New("adapter", tensor.F32, size); err == nil {
+			g.Grad, err = b.New("adapter.grad", tensor.F32, size)
+		}
+		p.Groups = append(p.Groups, g)
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
 	}
 	for i, s := range specs {
-		q := Param{Name: s.name, Shape: slices.Clone(s.shape)}
-		q.Value, err = part(p.Value, starts[i], len(s.init), s)
-		if err == nil {
-			q.Grad, err = part(p.Grad, starts[i], len(s.init), s)
-		}
+		q, err := p.fill(ctx, s, places[i])
 		if err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
@@ -72,8 +115,26 @@ func newParams(ctx context.Context, b tensor.Backend, specs []spec) (*Params, er
 	return p, nil
 }
 
-func part(flat *tensor.Tensor, first, n int, s spec) (*tensor.Tensor, error) {
-	t, err := flat.Slice(first, first+n)
+// fill makes a parameter's views and gives it its starting values.
+func (p *Params) fill(ctx context.Context, s spec, at place) (Param, error) {
+	q := Param{Name: s.name, Shape: slices.Clone(s.shape)}
+	g := p.Groups[at.group]
+	var err error
+	if q.Value, err = part(g.Value, at.first, s); err != nil {
+		return q, err
+	}
+	if q.Grad, err = part(g.Grad, at.first, s); err != nil || s.init == nil {
+		return q, err
+	}
+	values := make([]float32, s.len())
+	if err := s.init(ctx, values); err != nil {
+		return q, fmt.Errorf("%s: %w", s.name, err)
+	}
+	return q, tensor.WriteFloats(ctx, p.backend, q.Value, values)
+}
+
+func part(flat *tensor.Tensor, first int, s spec) (*tensor.Tensor, error) {
+	t, err := flat.Slice(first, first+s.len())
 	if err != nil {
 		return nil, err
 	}
@@ -119,4 +180,10 @@ func (p *Params) checkFinite(values [][]float32) error {
 }
 
 // Close frees the tensors.
-func (p *Params) Close() error { return errors.Join(p.Value.Close(), p.Grad.Close()) }
+func (p *Params) Close() error {
+	var err error
+	for _, g := range p.Groups {
+		err = errors.Join(err, g.Value.Close(), g.Grad.Close())
+	}
+	return err
+}

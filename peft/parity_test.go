@@ -77,9 +77,9 @@ func newAdapter(t *testing.T, m *transformer.Model, adapter string) peft.Method 
 	var a peft.Method
 	var err error
 	if adapter == "prompt" {
-		a, err = peft.NewPrompt(t.Context(), m, peft.PromptConfig{})
+		a, err = peft.New(t.Context(), m, peft.PromptConfig{})
 	} else {
-		a, err = peft.NewLoRA(t.Context(), m, peft.LoRAConfig{Targets: peft.AllLinear()})
+		a, err = peft.New(t.Context(), m, peft.LoRAConfig{Targets: peft.Named(peft.AllLinear)})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestPromptInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := peft.NewPrompt(t.Context(), m, peft.PromptConfig{Tokens: 5, Init: peft.InitText, Text: []int32{3, 9}})
+	p, err := peft.New(t.Context(), m, peft.PromptConfig{Tokens: 5, Init: peft.InitText, Text: []int32{3, 9}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestPromptInit(t *testing.T) {
 	}
 	for _, init := range []peft.PromptInit{peft.InitVocab, peft.InitRandom} {
 		values := func(seed uint64) []float32 {
-			p, err := peft.NewPrompt(t.Context(), m, peft.PromptConfig{Init: init, Seed: seed})
+			p, err := peft.New(t.Context(), m, peft.PromptConfig{Init: init, Seed: seed})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestPromptInit(t *testing.T) {
 
 func TestLoRAInit(t *testing.T) {
 	m := cpuModel(t, "llama2")
-	l, err := peft.NewLoRA(t.Context(), m, peft.LoRAConfig{Rank: 4, Targets: peft.AllLinear(), Seed: 1})
+	l, err := peft.New(t.Context(), m, peft.LoRAConfig{Rank: 4, Targets: peft.Named(peft.AllLinear), Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,16 +101,16 @@ func TestLoRAInit(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	m := cpuModel(t, "llama2")
 	for _, c := range []peft.PromptConfig{{Tokens: -1}, {Tokens: 1 << 20}, {Init: peft.InitText}, {Init: "zeros"}} {
-		if _, err := peft.NewPrompt(t.Context(), m, c); !errors.Is(err, peft.ErrConfig) {
+		if _, err := peft.New(t.Context(), m, c); !errors.Is(err, peft.ErrConfig) {
 			t.Errorf("%+v: got %v", c, err)
 		}
 	}
-	for _, c := range []peft.LoRAConfig{{Rank: -1}, {Rank: 1 << 20}, {Alpha: -1}, {Alpha: math.NaN()}, {Targets: []transformer.Proj{}}, {Targets: []transformer.Proj{99}}} {
-		if _, err := peft.NewLoRA(t.Context(), m, c); !errors.Is(err, peft.ErrConfig) {
+	for _, c := range []peft.LoRAConfig{{Rank: -1}, {Rank: 1 << 20}, {Alpha: -1}, {Alpha: math.NaN()}, {Targets: peft.Named()}, {Targets: peft.Named("z_proj")}} {
+		if _, err := peft.New(t.Context(), m, c); !errors.Is(err, peft.ErrConfig) {
 			t.Errorf("%+v: got %v", c, err)
 		}
 	}
-	p, err := peft.NewPrompt(t.Context(), m, peft.PromptConfig{})
+	p, err := peft.New(t.Context(), m, peft.PromptConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestAccumulation(t *testing.T) {
 	two, _ := g.Batch("train.1.")
 	both := transformer.Batch{IDs: slices.Concat(one.IDs, two.IDs), Labels: slices.Concat(one.Labels, two.Labels)}
 	train := func(micro ...transformer.Batch) (peft.Step, []float32) {
-		l, err := peft.NewLoRA(t.Context(), m, peft.LoRAConfig{Seed: 3})
+		l, err := peft.New(t.Context(), m, peft.LoRAConfig{Seed: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestAccumulation(t *testing.T) {
 // TestDiverged: a NaN in the weights stops at the step, and can't be saved.
 func TestDiverged(t *testing.T) {
 	m := cpuModel(t, "llama2")
-	p, err := peft.NewPrompt(t.Context(), m, peft.PromptConfig{Tokens: 2})
+	p, err := peft.New(t.Context(), m, peft.PromptConfig{Tokens: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,6 +245,7 @@ func TestLoadErrors(t *testing.T) {
 	renamed := read("adapter_lora")
 	data := slices.Clone(renamed["adapter_model.safetensors"].Data)
 	renamed["adapter_model.safetensors"] = &fstest.MapFile{Data: []byte(strings.Replace(string(data), "layers.2.mlp.up_proj.lora_A", "layers.7.mlp.up_proj.lora_A", 1))}
+	allSeven := []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 	for name, c := range map[string]struct {
 		dir  fs.FS
 		kind error
@@ -255,16 +256,21 @@ func TestLoadErrors(t *testing.T) {
 		"pickle":         {bin, transformer.ErrUnsupported, "adapter_model.bin"},
 		"no JSON":        {fstest.MapFS{"adapter_config.json": {Data: []byte("{")}}, peft.ErrFormat, "adapter_config.json"},
 		"other method":   {set("adapter_lora", "peft_type", "VERA"), transformer.ErrUnsupported, "VERA"},
-		"DoRA":           {set("adapter_lora", "use_dora", true), transformer.ErrUnsupported, "use_dora"},
+		"DoRA":           {set("adapter_lora", "use_dora", true), peft.ErrFormat, "lora_magnitude_vector"},
+		"changed base":   {set("adapter_lora", "init_lora_weights", "pissa_niter_4"), transformer.ErrUnsupported, "init_lora_weights"},
+		"other task":     {set("adapter_lora", "task_type", "SEQ_CLS"), transformer.ErrUnsupported, "task_type"},
+		"no target":      {set("adapter_lora", "target_modules", []string{"q_proj"}), peft.ErrMismatch, "has no place"},
+		"typing error":   {set("adapter_lora", "target_modules", append(allSeven, "z_proj")), peft.ErrConfig, "z_proj"},
 		"bias":           {set("adapter_lora", "bias", "all"), transformer.ErrUnsupported, "bias"},
 		"other layers":   {set("adapter_lora", "layer_replication", [][]int{{0, 2}}), transformer.ErrUnsupported, "layer_replication"},
 		"other rank":     {set("adapter_lora", "r", 3), peft.ErrMismatch, "lora_A"},
 		"no alpha":       {set("adapter_lora", "lora_alpha", 0), peft.ErrFormat, "lora_alpha"},
-		"bad pattern":    {set("adapter_lora", "rank_pattern", map[string]int{"(": 4}), peft.ErrFormat, "pattern"},
+		"bad pattern":    {set("adapter_lora", "rank_pattern", map[string]int{"(": 4}), peft.ErrConfig, "pattern"},
 		"unknown layer":  {renamed, peft.ErrMismatch, "layers.7"},
-		"other count":    {set("adapter_prompt", "num_virtual_tokens", 7), peft.ErrFormat, "num_virtual_tokens"},
-		"prompt is LoRA": {set("adapter_prompt", "peft_type", "LORA"), peft.ErrFormat, "r 0"},
-		"LoRA is prompt": {set("adapter_lora", "peft_type", "PROMPT_TUNING"), peft.ErrFormat, "prompt_embeddings"},
+		"other count":    {set("adapter_prompt", "num_virtual_tokens", 7), peft.ErrMismatch, "[7 32]"},
+		"prompt is LoRA": {set("adapter_prompt", "peft_type", "LORA"), peft.ErrMismatch, "prompt_embeddings"},
+		"no length":      {set("adapter_prompt", "num_virtual_tokens", nil), peft.ErrFormat, "num_virtual_tokens"},
+		"LoRA is prompt": {set("adapter_lora", "peft_type", "PROMPT_TUNING"), peft.ErrFormat, "num_virtual_tokens"},
 	} {
 		before := m.Backend().Memory().InUse
 		_, err := peft.Load(t.Context(), c.dir, m, peft.LoadOptions{})
@@ -287,7 +293,7 @@ func TestLoadErrors(t *testing.T) {
 // TestSaveErrors: nothing half-written stays behind.
 func TestSaveErrors(t *testing.T) {
 	m := cpuModel(t, "llama2")
-	p, err := peft.NewPrompt(t.Context(), m, peft.PromptConfig{})
+	p, err := peft.New(t.Context(), m, peft.PromptConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

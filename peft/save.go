@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -23,107 +22,77 @@ type SaveOptions struct {
 // Save writes a method as an HF PEFT directory: adapter_config.json and
 // adapter_model.safetensors. Each file is replaced as a whole, and what was
 // written is loaded again and compared. Parameters that are no numbers are not
-// saved.
+// saved. Methods that PEFT doesn't have are written in the same way, for gpupeft.
 func Save(ctx context.Context, dir string, m Method, o SaveOptions) error {
-	params := m.Params()
-	values, err := params.Read(ctx)
+	s, err := StateOf(ctx, m)
 	if err != nil {
 		return err
 	}
-	if err := params.checkFinite(values); err != nil {
+	s.Base = o.BaseModel
+	if err := s.Write(dir); err != nil {
 		return err
 	}
-	config := m.config()
-	config.BaseModel, config.InferenceMode, config.TaskType = o.BaseModel, true, "CAUSAL_LM"
-	text, err := config.encode()
+	return verify(ctx, dir, m, s)
+}
+
+// StateOf returns a method as data. Of methods that train an encoder, this is what the
+// encoder gives.
+func StateOf(ctx context.Context, m Method) (*State, error) {
+	s, err := m.state(ctx)
+	if err == nil && s.Tensors[promptName].Values != nil && ScaleHF5.matters(m.Model().Config) {
+		s.PromptScale = ScaleHF5
+	}
+	return s, err
+}
+
+// Write writes an HF PEFT directory, see Save. It is the same to the byte every time.
+func (s *State) Write(dir string) error {
+	text, err := encodeConfig(s)
 	if err != nil {
 		return err
 	}
-	var tensors []safetensors.Tensor
-	for i, p := range params.List {
-		data := make([]byte, 0, 4*len(values[i]))
-		for _, v := range values[i] {
+	var list []safetensors.Tensor
+	for _, name := range sortedKeys(s.Tensors) {
+		t := s.Tensors[name]
+		data := make([]byte, 0, 4*len(t.Values))
+		for _, v := range t.Values {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
 		}
-		tensors = append(tensors, safetensors.Tensor{Name: m.fileName(p), DType: "F32", Shape: p.Shape, Data: data})
+		list = append(list, safetensors.Tensor{Name: name, DType: "F32", Shape: t.Shape, Data: data})
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	metadata := map[string]string{"format": "pt"}
+	if s.PromptScale != "" {
+		metadata[scaleKey] = string(s.PromptScale)
+	}
 	err = writeFile(filepath.Join(dir, weightsBase+".safetensors"), func(f *os.File) error {
-		return safetensors.Write(f, map[string]string{"format": "pt"}, tensors)
+		return safetensors.Write(f, metadata, list)
 	})
 	if err != nil {
 		return err
 	}
-	err = writeFile(filepath.Join(dir, configName), func(f *os.File) error {
+	return writeFile(filepath.Join(dir, configName), func(f *os.File) error {
 		_, err := f.Write(text)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return verify(ctx, dir, m, values)
 }
 
 // verify loads what was saved and compares it, value by value.
-func verify(ctx context.Context, dir string, m Method, values [][]float32) error {
+func verify(ctx context.Context, dir string, m Method, want *State) error {
 	again, err := Load(ctx, os.DirFS(dir), m.Model(), LoadOptions{})
 	if err != nil {
 		return fmt.Errorf("%s: what was saved doesn't load: %w", dir, err)
 	}
-	got, err := again.Params().Read(ctx)
+	got, err := again.state(ctx)
 	if err := errors.Join(err, again.Close()); err != nil {
 		return err
 	}
-	for i, want := range values {
-		if i >= len(got) || !slices.Equal(got[i], want) {
-			return fmt.Errorf("%s: %s reads back differently than it was written: %w", dir, m.Params().List[i].Name, ErrFormat)
+	for name, w := range want.Tensors {
+		if g := got.Tensors[name]; !slices.Equal(g.Shape, w.Shape) || !slices.Equal(g.Values, w.Values) {
+			return fmt.Errorf("%s: %s reads back differently than it was written: %w", dir, name, ErrFormat)
 		}
 	}
 	return nil
-}
-
-func (p *Prompt) config() configFile {
-	c := p.model.Config
-	return configFile{
-		PEFTType: "PROMPT_TUNING", NumVirtualTokens: p.params.List[0].Shape[0], TokenDim: c.Hidden,
-		NumLayers: len(c.Layers), NumAttnHeads: c.Heads, PromptInit: "RANDOM", // the values are in the file: nothing is to be initialised
-	}
-}
-
-// config writes the rank and alpha that most sites have, and patterns for the rest.
-func (l *LoRA) config() configFile {
-	no, none := false, 0.0
-	c := configFile{PEFTType: "LORA", Bias: "none", FanInFanOut: &no, LoRADropout: &none, R: l.options.Rank,
-		LoRAAlpha: l.options.Alpha, UseRSLoRA: l.options.RSLoRA, RankPattern: map[string]int{}, AlphaPattern: map[string]float64{}}
-	c.TargetModules = l.targets()
-	for site, pair := range l.sites {
-		module := site.proj.Module(site.layer)
-		if pair.rank() != c.R {
-			c.RankPattern[module] = pair.rank()
-		}
-		if pair.alpha != c.LoRAAlpha {
-			c.AlphaPattern[module] = pair.alpha
-		}
-	}
-	return c
-}
-
-// targets returns the names of the projections if every layer has them, and full
-// module names otherwise.
-func (l *LoRA) targets() []string {
-	count := map[string]int{}
-	var modules []string
-	for site := range l.sites {
-		count[site.proj.String()]++
-		modules = append(modules, site.proj.Module(site.layer))
-	}
-	for _, n := range count {
-		if n != len(l.model.Config.Layers) {
-			slices.Sort(modules)
-			return modules
-		}
-	}
-	return slices.Sorted(maps.Keys(count))
 }

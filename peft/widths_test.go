@@ -132,7 +132,7 @@ func checkWidth(t *testing.T, b tensor.Backend, c *transformer.Checkpoint) (loss
 func allocated(t *testing.T, b tensor.Backend, m *transformer.Model, o transformer.RunOptions, f func(*transformer.Run, peft.Method)) int64 {
 	t.Helper()
 	before := b.Memory().InUse
-	method, err := peft.NewLoRA(t.Context(), m, peft.LoRAConfig{Rank: 8})
+	method, err := peft.New(t.Context(), m, peft.LoRAConfig{Rank: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,12 +29,12 @@ func benchmarkTrainStep(b *testing.B, be tensor.Backend) {
 		b.Fatal(err)
 	}
 	defer m.Close()
-	prompt, err := peft.NewPrompt(b.Context(), m, peft.PromptConfig{})
+	prompt, err := peft.New(b.Context(), m, peft.PromptConfig{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer prompt.Close()
-	lora, err := peft.NewLoRA(b.Context(), m, peft.LoRAConfig{Targets: peft.AllLinear()})
+	lora, err := peft.New(b.Context(), m, peft.LoRAConfig{Targets: peft.Named(peft.AllLinear)})
 	if err != nil {
 		b.Fatal(err)
 	}

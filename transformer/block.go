@@ -17,11 +17,18 @@ import "github.com/gpupeft/gpupeft/tensor"
 func (r *Run) forward(p *tensor.Pass) {
 	c, n := r.model.Config, r.tokens()
 	x := r.plan.layers[0][ResidPre]
-	embed := tensor.Embed{Out: x, IDs: view(r.input.ids, n), Table: r.model.Weights.Embed, Scale: c.EmbedScale}
+	if r.fresh() {
+		r.adapters.begin(p)
+	}
+	ids := view(r.input.ids, n)
+	embed := tensor.Embed{Out: x, IDs: ids, Table: r.adapters.weights.Embed, Scale: c.EmbedScale}
 	if r.adapters.prompt != nil {
 		embed.Extra = r.adapters.prompt.Rows
 	}
 	p.Do(embed)
+	for _, a := range r.adapters.embeds {
+		a.Forward(p, x, ids)
+	}
 	r.tap(p, Site{Point: Embed}, x)
 	for l := range c.Layers {
 		r.forwardAttention(p, l)
@@ -31,56 +38,58 @@ func (r *Run) forward(p *tensor.Pass) {
 }
 
 func (r *Run) forwardAttention(p *tensor.Pass, l int) {
-	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
+	c, a := r.model.Config, &r.plan.layers[l]
 	r.tap(p, Site{l, ResidPre}, a[ResidPre])
-	r.norm(p, l, Norm1, Norm1Scale, ResidPre, w.Norm1)
+	r.norm(p, l, Norm1, Norm1Scale, ResidPre)
 	r.project(p, l, QProj, Q, Norm1)
 	r.project(p, l, KProj, K, Norm1)
 	r.project(p, l, VProj, V, Norm1)
 	if c.QKNorm {
-		r.norm(p, l, QNorm, QNormScale, Q, w.QNorm)
-		r.norm(p, l, KNorm, KNormScale, K, w.KNorm)
+		r.norm(p, l, QNorm, QNormScale, Q)
+		r.norm(p, l, KNorm, KNormScale, K)
 	}
 	r.rotate(p, l, RotQ, QNorm)
 	r.rotate(p, l, RotK, KNorm)
 	r.attend(p, l)
 	r.project(p, l, OProj, AttnProj, Z)
 	if c.PostNorms {
-		r.norm(p, l, AttnOut, Norm1PostScale, AttnProj, w.Norm1Post)
+		r.norm(p, l, AttnOut, Norm1PostScale, AttnProj)
 	} else {
 		r.tap(p, Site{l, AttnOut}, a[AttnOut])
 	}
-	p.Do(tensor.Add{Out: a[ResidMid], A: a[ResidPre], B: a[AttnOut]})
+	r.join(p, l, AttentionSublayer, ResidMid, ResidPre, AttnOut)
 	r.tap(p, Site{l, ResidMid}, a[ResidMid])
 }
 
 func (r *Run) backwardAttention(p *tensor.Pass, l int) {
-	c, w, d := r.model.Config, &r.model.Weights.Layers[l], &r.plan.grads
+	c, d := r.model.Config, &r.plan.grads
 	r.gradTap(p, Site{l, ResidMid}, d[ResidMid])
-	r.gradTap(p, Site{l, AttnOut}, d[AttnOut])
+	r.joinBackward(p, l, AttentionSublayer, ResidMid, AttnOut)
 	if c.PostNorms {
-		r.normBackward(p, l, AttnProj, AttnOut, Norm1PostScale, w.Norm1Post, false)
+		r.normBackward(p, l, AttnProj, AttnOut, Norm1PostScale, false)
 	}
 	r.projectBackward(p, l, OProj, Z, AttnProj, false)
 	r.attendBackward(p, l)
 	r.rotateBackward(p, l, QNorm, RotQ)
 	r.rotateBackward(p, l, KNorm, RotK)
 	if c.QKNorm {
-		r.normBackward(p, l, Q, QNorm, QNormScale, w.QNorm, false)
-		r.normBackward(p, l, K, KNorm, KNormScale, w.KNorm, false)
+		r.normBackward(p, l, Q, QNorm, QNormScale, false)
+		r.normBackward(p, l, K, KNorm, KNormScale, false)
 	}
 	r.projectBackward(p, l, QProj, Norm1, Q, false)
 	r.projectBackward(p, l, KProj, Norm1, K, true)
 	r.projectBackward(p, l, VProj, Norm1, V, true)
+	if r.needsNorm1(l) {
+		r.normBackward(p, l, ResidPre, Norm1, Norm1Scale, true)
+	}
 	if r.trainsBelow(l) {
-		r.normBackward(p, l, ResidPre, Norm1, Norm1Scale, w.Norm1, true)
 		r.gradTap(p, Site{l, ResidPre}, d[ResidPre])
 	}
 }
 
 func (r *Run) forwardMLPHidden(p *tensor.Pass, l int) {
-	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
-	r.norm(p, l, Norm2, Norm2Scale, ResidMid, w.Norm2)
+	c, a := r.model.Config, &r.plan.layers[l]
+	r.norm(p, l, Norm2, Norm2Scale, ResidMid)
 	r.project(p, l, GateProj, MLPPre, Norm2)
 	r.project(p, l, UpProj, MLPPreLinear, Norm2)
 	p.Do(tensor.Gated{Out: a[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
@@ -88,29 +97,29 @@ func (r *Run) forwardMLPHidden(p *tensor.Pass, l int) {
 }
 
 func (r *Run) forwardMLPOut(p *tensor.Pass, l int) {
-	c, w, a := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l]
+	c, a := r.model.Config, &r.plan.layers[l]
 	r.project(p, l, DownProj, MLPProj, MLPPost)
 	if c.PostNorms {
-		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj, w.Norm2Post)
+		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj)
 	} else {
 		r.tap(p, Site{l, MLPOut}, a[MLPOut])
 	}
-	p.Do(tensor.Add{Out: a[ResidPost], A: a[ResidMid], B: a[MLPOut]})
+	r.join(p, l, MLPSublayer, ResidPost, ResidMid, MLPOut)
 	r.tap(p, Site{l, ResidPost}, a[ResidPost])
 }
 
 func (r *Run) backwardMLP(p *tensor.Pass, l int) {
-	c, w, a, d := r.model.Config, &r.model.Weights.Layers[l], &r.plan.layers[l], &r.plan.grads
+	c, a, d := r.model.Config, &r.plan.layers[l], &r.plan.grads
 	r.gradTap(p, Site{l, ResidPost}, d[ResidPost])
-	r.gradTap(p, Site{l, MLPOut}, d[MLPOut])
+	r.joinBackward(p, l, MLPSublayer, ResidPost, MLPOut)
 	if c.PostNorms {
-		r.normBackward(p, l, MLPProj, MLPOut, Norm2PostScale, w.Norm2Post, false)
+		r.normBackward(p, l, MLPProj, MLPOut, Norm2PostScale, false)
 	}
 	r.projectBackward(p, l, DownProj, MLPPost, MLPProj, false)
 	p.Do(tensor.GatedBackward{DGate: d[MLPPre], DUp: d[MLPPreLinear], DOut: d[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
 	r.projectBackward(p, l, GateProj, Norm2, MLPPre, false)
 	r.projectBackward(p, l, UpProj, Norm2, MLPPreLinear, true)
-	r.normBackward(p, l, ResidMid, Norm2, Norm2Scale, w.Norm2, true)
+	r.normBackward(p, l, ResidMid, Norm2, Norm2Scale, true)
 }
 
 // backward records the way back, as far down as anything is trained.
@@ -123,9 +132,21 @@ func (r *Run) backward(p *tensor.Pass, scale float32) {
 		r.backwardMLP(p, l)
 		r.backwardAttention(p, l)
 	}
-	if r.adapters.trainsPrompt() {
-		p.Do(tensor.EmbedBackward{DTable: r.adapters.prompt.DRows, DOut: r.plan.grads[ResidPre],
-			IDs: view(r.input.ids, r.tokens()), Extra: true, Add: true})
+	r.embedBackward(p)
+	r.adapters.end(p)
+}
+
+// embedBackward records the gradient of what the embeddings come from.
+func (r *Run) embedBackward(p *tensor.Pass) {
+	a, dx, ids := &r.adapters, r.plan.grads[ResidPre], view(r.input.ids, r.tokens())
+	if a.prompt != nil && a.prompt.DRows != nil {
+		p.Do(tensor.EmbedBackward{DTable: a.prompt.DRows, DOut: dx, IDs: ids, Extra: true, Add: true})
+	}
+	if a.grads.Embed != nil {
+		p.Do(tensor.EmbedBackward{DTable: a.grads.Embed, DOut: dx, IDs: ids, Scale: r.model.Config.EmbedScale, Add: true})
+	}
+	for _, e := range a.embeds {
+		e.Backward(p, dx, ids)
 	}
 }
 
@@ -134,14 +155,19 @@ func (r *Run) backward(p *tensor.Pass, scale float32) {
 func (r *Run) recompute(p *tensor.Pass, l int) {
 	r.forwardAttention(p, l)
 	r.forwardMLPHidden(p, l)
-	if r.model.Config.PostNorms {
-		r.forwardMLPOut(p, l) // whose norm is read
+	if r.model.Config.PostNorms || len(r.adapters.sublayers[l][MLPSublayer]) > 0 {
+		r.forwardMLPOut(p, l) // whose norm or adapter is read
 	}
 }
 
 // trainsBelow says whether the gradient of a layer's input is wanted.
 func (r *Run) trainsBelow(l int) bool {
-	return l > r.adapters.lowest || r.adapters.trainsPrompt() || r.options.GradTap != nil
+	return l > r.adapters.lowest || r.adapters.trainsEmbeddings() || r.options.GradTap != nil
+}
+
+// needsNorm1 says whether the gradient of a layer's first norm is wanted.
+func (r *Run) needsNorm1(l int) bool {
+	return r.trainsBelow(l) || r.adapters.grads.Layers[l].Norm1 != nil
 }
 
 // tokens is N, the rows of every activation.

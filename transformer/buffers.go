@@ -64,12 +64,17 @@ func (r *Run) slot(l int, p Point) Site {
 	return Site{0, p}
 }
 
-// gradSlot is slot for gradients. The stream has one gradient, to which each
-// sublayer adds.
+// gradSlot is slot for gradients. The stream has one gradient, to which each sublayer
+// adds, and which is that of the sublayer's output as well unless adapters come
+// between.
 func (r *Run) gradSlot(p Point) Site {
 	switch p = r.aliased(p); p {
-	case ResidMid, ResidPost, AttnOut, MLPOut:
+	case ResidMid, ResidPost:
 		p = ResidPre
+	case AttnOut, MLPOut:
+		if !r.adapters.after {
+			p = ResidPre
+		}
 	}
 	return Site{0, p}
 }
@@ -85,6 +90,8 @@ func (r *Run) aliased(p Point) Point {
 		return Q
 	case p == KNorm && !c.QKNorm:
 		return K
+	case p == AttnZ && !r.adapters.beside:
+		return Z
 	}
 	return p
 }

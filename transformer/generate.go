@@ -59,21 +59,18 @@ func (r *Run) checkGeneration(ids []int32, g Generation) error {
 		return fmt.Errorf("generation needs a run with a Context: %w", ErrInput)
 	case len(ids) == 0:
 		return fmt.Errorf("nothing to continue: %w", ErrInput)
-	case g.MaxTokens < 0 || len(ids)+g.MaxTokens-1 > r.cache.keys:
-		return fmt.Errorf("%d tokens and %d new ones in a context of %d: %w", len(ids), g.MaxTokens, r.cache.keys, ErrInput)
+	case g.MaxTokens < 0 || len(ids)+g.MaxTokens-1 > r.options.Context:
+		return fmt.Errorf("%d tokens and %d new ones in a context of %d: %w", len(ids), g.MaxTokens, r.options.Context, ErrInput)
 	}
 	return g.check()
 }
 
 // Virtual returns the ids of the run's virtual tokens, −1, −2, …, to be put in
-// front of a sequence; none if no adapter has a soft prompt.
+// front of a sequence, of task 0 if there are several; none if no adapter has a soft
+// prompt.
 func (r *Run) Virtual() []int32 {
 	if r.adapters.prompt == nil {
 		return nil
 	}
-	ids := make([]int32, r.adapters.prompt.Rows.Rows())
-	for i := range ids {
-		ids[i] = int32(-1 - i)
-	}
-	return ids
+	return r.WithPrompt(Batch{IDs: [][]int32{nil}}).IDs[0]
 }

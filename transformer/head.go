@@ -31,8 +31,13 @@ type head struct {
 	dresid, dnorm  *tensor.Tensor // [N, D]; nil without Train
 }
 
-func newHead(a *arena, c *Config, n int, train bool) head {
-	size := min(n*c.VocabSize, max(maxLogits, n*partAlign, c.VocabSize))
+// LogitsSize returns the most values of a part of the logits.
+func (r *Run) LogitsSize() int {
+	n, vocab := r.Capacity(), r.model.Config.VocabSize
+	return min(n*vocab, max(maxLogits, n*partAlign, vocab))
+}
+
+func newHead(a *arena, c *Config, n, size int, train bool) head {
 	h := head{
 		rows: a.new("rows", tensor.I32, n), inverse: a.new("inverse", tensor.I32, n), targets: a.new("targets", tensor.I32, n),
 		resid: a.new("unembed.resid", tensor.F32, n, c.Hidden), norm: a.new("unembed.hook_in", tensor.F32, n, c.Hidden),
@@ -51,7 +56,7 @@ func newHead(a *arena, c *Config, n int, train bool) head {
 // part is a range of the vocabulary.
 type part struct {
 	first, size int
-	w           *tensor.Tensor // [size, D]
+	w           Linear         // D to size values
 	logits      *tensor.Tensor // [M, size]
 }
 
@@ -65,7 +70,7 @@ func (r *Run) parts(m int) ([]part, error) {
 	var parts []part
 	for first := 0; first < vocab; first += width {
 		size := min(width, vocab-first)
-		w, err := r.model.Weights.Unembed.Slice(first, first+size)
+		w, err := r.unembedding(first, first+size)
 		if err != nil {
 			return nil, err
 		}
@@ -74,13 +79,36 @@ func (r *Run) parts(m int) ([]part, error) {
 	return parts, nil
 }
 
+// unembedding is the output matrix for ids [lo, hi), as adapters have changed it.
+func (r *Run) unembedding(lo, hi int) (Linear, error) {
+	var own matrix
+	var err error
+	if own.w, err = r.adapters.weights.Unembed.Slice(lo, hi); err != nil {
+		return nil, err
+	}
+	if dw := r.adapters.grads.Unembed; dw != nil {
+		if own.dw, err = dw.Slice(lo, hi); err != nil {
+			return nil, err
+		}
+	}
+	var w Linear = own
+	for _, at := range r.adapters.attached {
+		if at.Unembed != nil {
+			if w, err = at.Unembed(lo, hi, w); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return w, nil
+}
+
 // unembed records the final norm of the chosen rows.
 func (r *Run) unembed(p *tensor.Pass, m int) {
 	c, h := r.model.Config, &r.head
 	stream := r.plan.layers[len(r.plan.layers)-1][ResidPost]
 	p.Do(tensor.Gather{Out: view(h.resid, m, c.Hidden), X: stream, Rows: view(h.rows, m)})
 	p.Do(tensor.RMSNorm{Out: view(h.norm, m, c.Hidden), RMS: view(h.scale, m), X: view(h.resid, m, c.Hidden),
-		W: r.model.Weights.Norm, Eps: c.NormEps, Offset: c.NormOffset})
+		W: r.adapters.weights.Norm, Eps: c.NormEps, Offset: c.NormOffset})
 }
 
 // LastRows returns the row of each sequence's last token, for Logits.
@@ -122,7 +150,7 @@ func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
 	r.unembed(p, m)
 	out := make([]float32, m*c.VocabSize)
 	for _, pt := range parts {
-		p.Do(tensor.MatMul{Out: pt.logits, X: view(r.head.norm, m, c.Hidden), W: pt.w})
+		pt.w.Forward(p, pt.logits, view(r.head.norm, m, c.Hidden))
 		result := pt.logits
 		if c.FinalSoftCap > 0 {
 			result = view(r.head.capped, m, pt.size)
@@ -199,7 +227,7 @@ func (r *Run) Loss(ctx context.Context) (Loss, error) {
 	p, c, h := tensor.Begin(r.model.backend), r.model.Config, &r.head
 	r.unembed(p, m)
 	for _, pt := range parts {
-		p.Do(tensor.MatMul{Out: pt.logits, X: view(h.norm, m, c.Hidden), W: pt.w})
+		pt.w.Forward(p, pt.logits, view(h.norm, m, c.Hidden))
 		p.Do(tensor.CrossEntropy{Stats: view(h.stats, m, tensor.StatsWidth), Logits: pt.logits, Targets: view(h.targets, m),
 			First: pt.first, SoftCap: c.FinalSoftCap})
 	}
@@ -283,13 +311,16 @@ func (r *Run) lossBackward(p *tensor.Pass, scale float32) {
 	norm, dnorm := view(h.norm, m, c.Hidden), view(h.dnorm, m, c.Hidden)
 	for _, pt := range parts {
 		if len(parts) > 1 {
-			p.Do(tensor.MatMul{Out: pt.logits, X: norm, W: pt.w})
+			pt.w.Forward(p, pt.logits, norm)
 		}
 		p.Do(tensor.CrossEntropyBackward{Logits: pt.logits, Stats: view(h.stats, m, tensor.StatsWidth), Targets: view(h.targets, m),
 			First: pt.first, SoftCap: c.FinalSoftCap, Scale: scale})
-		p.Do(tensor.MatMulDX{DX: dnorm, DOut: pt.logits, W: pt.w, Add: pt.first > 0})
+		pt.w.Backward(p, dnorm, pt.logits, norm, pt.first > 0)
 	}
-	p.Do(tensor.RMSNormDX{DX: view(h.dresid, m, c.Hidden), DOut: dnorm, X: view(h.resid, m, c.Hidden), W: r.model.Weights.Norm,
+	if dw := r.adapters.grads.Norm; dw != nil {
+		p.Do(tensor.RMSNormDW{DW: dw, DOut: dnorm, X: view(h.resid, m, c.Hidden), RMS: view(h.scale, m), Add: true})
+	}
+	p.Do(tensor.RMSNormDX{DX: view(h.dresid, m, c.Hidden), DOut: dnorm, X: view(h.resid, m, c.Hidden), W: r.adapters.weights.Norm,
 		RMS: view(h.scale, m), Offset: c.NormOffset})
 	p.Do(tensor.Gather{Out: stream, X: view(h.dresid, m, c.Hidden), Rows: view(h.inverse, r.tokens())})
 }

@@ -19,6 +19,11 @@ type Batch struct {
 	// Labels, if there is a loss, are in HF's convention: Labels[b][t] is what
 	// token t itself is (predicted from the tokens before it), or Masked.
 	Labels [][]int32
+	// Dropout seeds the dropout of adapters; 0 switches it off.
+	Dropout uint64
+	// Tasks, if there is a soft prompt for several, says which is whose: one of each
+	// sequence. WithPrompt reads it. Without it, all are of task 0.
+	Tasks []int
 }
 
 // Targets counts the tokens that have a loss.
@@ -36,13 +41,14 @@ func (b Batch) Targets() int {
 
 // input holds the token ids and what goes with them, for each of N tokens.
 type input struct {
-	ids, positions, segments *tensor.Tensor // [N] I32
-	ropesReady               bool           // the tables of angles are written
+	ids, positions *tensor.Tensor // [N] I32
+	segments       *tensor.Tensor // [all keys] I32
+	ropesReady     bool           // the tables of angles are written
 }
 
-func newInput(a *arena, n int) input {
+func newInput(a *arena, n, keys int) input {
 	return input{
-		ids: a.new("ids", tensor.I32, n), positions: a.new("positions", tensor.I32, n), segments: a.new("segments", tensor.I32, n),
+		ids: a.new("ids", tensor.I32, n), positions: a.new("positions", tensor.I32, n), segments: a.new("segments", tensor.I32, keys),
 	}
 }
 
@@ -62,6 +68,7 @@ type batch struct {
 	ragged            bool      // some are shorter
 	labels            [][]int32 // nil: none
 	targets           int       // set by Loss
+	dropout           uint64
 	state             state
 }
 
@@ -80,11 +87,7 @@ func (r *Run) prepare(ctx context.Context, b Batch) error {
 	}
 	r.batch = next
 	if !same {
-		keys := next.length
-		if r.cache != nil {
-			keys = r.cache.keys
-		}
-		r.plan = r.newPlan(next.sequences, next.length, keys, func(s Site, grad bool, shape []int) *tensor.Tensor {
+		r.plan = r.newPlan(next.sequences, next.length, r.keys(next.length), func(s Site, grad bool, shape []int) *tensor.Tensor {
 			return view(r.slots[slotKey{s, grad}], shape...)
 		})
 	}
@@ -93,7 +96,7 @@ func (r *Run) prepare(ctx context.Context, b Batch) error {
 
 // measure checks ids, labels and lengths.
 func (r *Run) measure(b Batch) (batch, error) {
-	next := batch{sequences: len(b.IDs), labels: b.Labels}
+	next := batch{sequences: len(b.IDs), labels: b.Labels, dropout: b.Dropout}
 	virtual := 0
 	if r.adapters.prompt != nil {
 		virtual = r.adapters.prompt.Rows.Rows()
@@ -113,8 +116,8 @@ func (r *Run) measure(b Batch) (batch, error) {
 	case r.cache != nil && next.ragged:
 		return next, fmt.Errorf("sequences of different length in a run with a cache: %w", ErrInput)
 	case r.cache != nil && r.cache.filled+next.length > r.cache.keys:
-		return next, fmt.Errorf("%d tokens after %d in a context of %d: %w", next.length, r.cache.filled, r.cache.keys, ErrInput)
-	case r.cache != nil && r.cache.filled > 0 && len(b.IDs) != r.batch.sequences:
+		return next, fmt.Errorf("%d tokens after %d in a context of %d: %w", next.length, r.Cached(), r.options.Context, ErrInput)
+	case r.Cached() > 0 && len(b.IDs) != r.batch.sequences:
 		return next, fmt.Errorf("%d sequences go on, %d are cached: %w", len(b.IDs), r.batch.sequences, ErrInput)
 	}
 	return next, r.checkLabels(b)
@@ -139,15 +142,14 @@ func (r *Run) checkLabels(b Batch) error {
 
 // upload writes ids, positions and, where sequences differ in length, segments.
 func (r *Run) upload(ctx context.Context, b Batch) error {
-	n, firstPosition := r.batch.sequences*r.batch.length, r.Cached()
-	ids, positions, segments := make([]int32, n), make([]int32, n), make([]int32, n)
+	n, first := r.tokens(), r.filled()
+	ids, positions := make([]int32, n), make([]int32, n)
 	for s, seq := range b.IDs {
 		for t := range r.batch.length {
 			i := s*r.batch.length + t
-			positions[i] = int32(firstPosition + t)
-			segments[i] = -1
+			positions[i] = int32(first + t)
 			if t < len(seq) {
-				ids[i], segments[i] = seq[t], 0
+				ids[i] = seq[t]
 			}
 		}
 	}
@@ -161,7 +163,14 @@ func (r *Run) upload(ctx context.Context, b Batch) error {
 	if !r.batch.ragged {
 		return nil
 	}
-	return tensor.WriteInts(ctx, be, view(r.input.segments, n), segments)
+	keys := r.keys(r.batch.length)
+	segments := make([]int32, r.batch.sequences*keys) // only the padding has a number of its own
+	for s, length := range r.batch.lengths {
+		for j := s*keys + first + length; j < (s+1)*keys; j++ {
+			segments[j] = -1
+		}
+	}
+	return tensor.WriteInts(ctx, be, r.segments(), segments)
 }
 
 // uploadRoPE fills the angle tables, once.
@@ -182,13 +191,21 @@ func (r *Run) uploadRoPE(ctx context.Context) error {
 // They have no labels, but the last of them predicts the first real token, if that
 // has one, as in HF PEFT.
 func (r *Run) WithPrompt(b Batch) Batch {
-	virtual := r.Virtual()
-	if len(virtual) == 0 {
+	prompt := r.adapters.prompt
+	if prompt == nil {
 		return b
 	}
-	masked := slices.Repeat([]int32{Masked}, len(virtual))
-	var out Batch
-	for _, ids := range b.IDs {
+	masked := slices.Repeat([]int32{Masked}, prompt.Tokens)
+	out := Batch{Dropout: b.Dropout, Tasks: b.Tasks}
+	for s, ids := range b.IDs {
+		task := 0
+		if s < len(b.Tasks) {
+			task = b.Tasks[s]
+		}
+		virtual := make([]int32, prompt.Tokens)
+		for i := range virtual {
+			virtual[i] = int32(-1 - task*prompt.Tokens - i)
+		}
 		out.IDs = append(out.IDs, slices.Concat(virtual, ids))
 	}
 	for _, labels := range b.Labels {

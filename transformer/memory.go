@@ -7,7 +7,7 @@ type RunMemory struct {
 	Activations int64 `json:"activations"` // of the blocks
 	Gradients   int64 `json:"gradients"`   // of the activations
 	Logits      int64 `json:"logits"`      // one part of them, and the rows that they are computed from
-	Cache       int64 `json:"cache"`       // keys and values, for generation
+	Cache       int64 `json:"cache"`       // keys and values, for generation or behind a prefix
 	Tables      int64 `json:"tables"`      // ids, positions, angles
 }
 
@@ -31,6 +31,7 @@ func (r *Run) Memory() RunMemory {
 	if r.cache != nil {
 		m.Cache = sumBytes(r.cache.k...) + sumBytes(r.cache.v...)
 	}
+	m.Cache += sumBytes(r.prefixed.k, r.prefixed.v, r.prefixed.dk, r.prefixed.dv)
 	m.Tables = sumBytes(r.input.ids, r.input.positions, r.input.segments)
 	for _, t := range r.ropes {
 		m.Tables += t.Bytes()

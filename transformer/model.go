@@ -43,6 +43,21 @@ func (m *Model) Tensors() iter.Seq[*tensor.Tensor] {
 	}
 }
 
+// Weight returns a parameter by HF's name, or nil. The output matrix of a tied model
+// is the embedding matrix.
+func (m *Model) Weight(name string) *tensor.Tensor {
+	if name == unembedName {
+		return m.Weights.Unembed
+	}
+	var found *tensor.Tensor
+	m.Weights.each(m.Config, func(n string, t **tensor.Tensor, _ []int) {
+		if n == name {
+			found = *t
+		}
+	})
+	return found
+}
+
 // Bytes returns the memory that the weights take on the backend.
 func (m *Model) Bytes() int64 {
 	n := int64(0)

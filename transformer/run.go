@@ -46,8 +46,9 @@ type Run struct {
 	slots    map[slotKey]*tensor.Tensor
 	head     head
 	cache    *cache
-	plan     plan  // views for the shape of the last Forward
-	batch    batch // the last Forward
+	prefixed prefixed // if there is a prefix and no cache
+	plan     plan     // views for the shape of the last Forward
+	batch    batch    // the last Forward
 	closed   bool
 }
 
@@ -58,10 +59,10 @@ func (m *Model) NewRun(o RunOptions) (*Run, error) {
 		return nil, fmt.Errorf("run for %d×%d tokens, context %d, train %v: %w", o.Batch, o.Length, o.Context, o.Train, ErrInput)
 	}
 	r := &Run{model: m, options: o, memory: arena{backend: m.backend}}
-	r.allocate()
-	err := r.memory.err
+	err := r.attach(o.Adapters)
 	if err == nil {
-		err = r.attach(o.Adapters)
+		r.allocate()
+		err = r.memory.err
 	}
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -71,14 +72,19 @@ func (m *Model) NewRun(o RunOptions) (*Run, error) {
 
 func (r *Run) allocate() {
 	c, o := r.model.Config, r.options
-	keys := o.Length
-	if o.Context > 0 {
-		keys = o.Context
-		r.cache = newCache(&r.memory, c, o.Batch, o.Context)
+	prefix := r.adapters.prefixTokens()
+	keys := prefix + o.Length
+	switch {
+	case o.Context > 0:
+		keys = prefix + o.Context
+		r.cache = newCache(&r.memory, c, o.Batch, keys)
+		r.Reset()
+	case prefix > 0:
+		r.prefixed = newPrefixed(&r.memory, c, o.Batch*keys, o.Train)
 	}
-	r.input = newInput(&r.memory, r.Capacity())
+	r.input = newInput(&r.memory, r.Capacity(), o.Batch*keys)
 	r.slots = r.allocatePlan(keys)
-	r.head = newHead(&r.memory, c, r.Capacity(), o.Train)
+	r.head = newHead(&r.memory, c, r.Capacity(), r.LogitsSize(), o.Train)
 	r.ropes = map[RoPE]*tensor.Tensor{}
 	for _, l := range c.Layers {
 		if r.ropes[l.RoPE] == nil {
@@ -103,8 +109,10 @@ func (r *Run) Close() error {
 	}
 	r.closed = true
 	err := r.memory.close()
-	for _, f := range r.adapters.close {
-		err = errors.Join(err, f())
+	for _, at := range r.adapters.attached {
+		if at.Close != nil {
+			err = errors.Join(err, at.Close())
+		}
 	}
 	return err
 }
@@ -142,14 +150,24 @@ func (r *Run) Backward(ctx context.Context, scale float32) error {
 // Reset empties the cache, so that the next Forward starts new sequences.
 func (r *Run) Reset() {
 	if r.cache != nil {
-		r.cache.filled = 0
+		r.cache.filled = r.adapters.prefixTokens()
 	}
 }
 
-// Cached returns how many tokens of each sequence are in the cache.
+// Cached returns how many tokens of each sequence are in the cache, without a prefix.
 func (r *Run) Cached() int {
 	if r.cache == nil {
 		return 0
 	}
-	return r.cache.filled
+	return r.cache.filled - r.adapters.prefixTokens()
 }
+
+// Recomputes says whether a projection's Forward is called again before its Backward
+// (RunOptions.GradCheckpoint), without another layer's in between: then an adapter may
+// keep what it needs in one buffer for all layers.
+func (r *Run) Recomputes(p Proj) bool {
+	return r.options.GradCheckpoint && (p != DownProj || r.model.Config.PostNorms)
+}
+
+// DropoutSeed is the present batch's.
+func (r *Run) DropoutSeed() uint64 { return r.batch.dropout }

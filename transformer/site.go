@@ -28,7 +28,8 @@ const (
 	Scores                      // [B·H·T, keys] masked and soft-capped, only on request
 	Pattern                     // [B·H·T, keys] their softmax, only on request
 	AttnStats                   // [N·H, 2] log-sum-exp of the scores, for the backward pass
-	Z                           // [N, H·h] the heads' mixed values
+	AttnZ                       // [N, H·h] the heads' mixed values; Z itself, unless an adapter adds to it
+	Z                           // [N, H·h] what the output projection reads
 	AttnProj                    // [N, D] the output projection
 	Norm1PostScale              // [N], Gemma 2 and 3
 	AttnOut                     // [N, D] what attention adds to the stream
@@ -67,6 +68,7 @@ var pointInfo = [numPoints]struct {
 	Scores:         {"attn.hook_attn_scores", nil},
 	Pattern:        {"attn.hook_pattern", nil},
 	AttnStats:      {"attn.hook_lse", func(c *Config) []int { return []int{c.Heads, 2} }},
+	AttnZ:          {"attn.hook_z_base", queries},
 	Z:              {"attn.hook_z", queries},
 	AttnProj:       {"attn.hook_out", width},
 	Norm1PostScale: {"ln1_post.hook_scale", one},

@@ -7,8 +7,8 @@ import "github.com/gpupeft/gpupeft/tensor"
 
 // norm normalises point in. Heads of queries and keys are normalised one by one:
 // the weight's length says how many values make a row.
-func (r *Run) norm(p *tensor.Pass, l int, out, rms, in Point, w *tensor.Tensor) {
-	c, a := r.model.Config, &r.plan.layers[l]
+func (r *Run) norm(p *tensor.Pass, l int, out, rms, in Point) {
+	c, a, w := r.model.Config, &r.plan.layers[l], r.adapters.weights.Layers[l].norm(out)
 	rows := a[in].Len() / w.Len()
 	p.Do(tensor.RMSNorm{Out: view(a[out], rows, w.Len()), RMS: view(a[rms], rows), X: view(a[in], rows, w.Len()),
 		W: w, Eps: c.NormEps, Offset: c.NormOffset})
@@ -16,23 +16,41 @@ func (r *Run) norm(p *tensor.Pass, l int, out, rms, in Point, w *tensor.Tensor) 
 	r.tap(p, Site{l, out}, a[out])
 }
 
-func (r *Run) normBackward(p *tensor.Pass, l int, in, out, rms Point, w *tensor.Tensor, add bool) {
+func (r *Run) normBackward(p *tensor.Pass, l int, in, out, rms Point, add bool) {
 	c, a, d := r.model.Config, &r.plan.layers[l], &r.plan.grads
+	w, dw := r.adapters.weights.Layers[l].norm(out), r.adapters.grads.Layers[l].norm(out)
 	if out == Norm1 || out == Norm2 || out == QNorm || out == KNorm {
 		r.gradTap(p, Site{l, out}, d[out])
 	}
 	rows := a[in].Len() / w.Len()
+	if dw != nil {
+		p.Do(tensor.RMSNormDW{DW: dw, DOut: view(d[out], rows, w.Len()), X: view(a[in], rows, w.Len()), RMS: view(a[rms], rows), Add: true})
+	}
 	p.Do(tensor.RMSNormDX{DX: view(d[in], rows, w.Len()), DOut: view(d[out], rows, w.Len()), X: view(a[in], rows, w.Len()),
 		W: w, RMS: view(a[rms], rows), Offset: c.NormOffset, Add: add})
 }
 
-// project multiplies with a weight matrix; adapters add their part.
+// norm returns the weight of the norm that gives a point.
+func (l *Layer) norm(out Point) *tensor.Tensor {
+	switch out {
+	case Norm1:
+		return l.Norm1
+	case Norm2:
+		return l.Norm2
+	case QNorm:
+		return l.QNorm
+	case KNorm:
+		return l.KNorm
+	case AttnOut:
+		return l.Norm1Post
+	}
+	return l.Norm2Post
+}
+
+// project multiplies with a weight matrix, as adapters have changed it.
 func (r *Run) project(p *tensor.Pass, l int, proj Proj, out, in Point) {
 	a := &r.plan.layers[l]
-	p.Do(tensor.MatMul{Out: a[out], X: a[in], W: r.model.Weights.Layers[l].Proj[proj]})
-	for _, ad := range r.adapters.linears[l][proj] {
-		ad.Forward(p, a[out], a[in])
-	}
+	r.adapters.linears[l][proj].Forward(p, a[out], a[in])
 	r.tap(p, Site{l, out}, a[out])
 }
 
@@ -41,14 +59,31 @@ func (r *Run) projectBackward(p *tensor.Pass, l int, proj Proj, in, out Point, a
 	a, d := &r.plan.layers[l], &r.plan.grads
 	r.gradTap(p, Site{l, out}, d[out])
 	din := d[in]
-	if in == Norm1 && !r.trainsBelow(l) {
+	if in == Norm1 && !r.needsNorm1(l) {
 		din = nil
-	} else {
-		p.Do(tensor.MatMulDX{DX: din, DOut: d[out], W: r.model.Weights.Layers[l].Proj[proj], Add: add})
 	}
-	for _, ad := range r.adapters.linears[l][proj] {
-		ad.Backward(p, din, d[out], a[in])
+	r.adapters.linears[l][proj].Backward(p, din, d[out], a[in], add)
+}
+
+// join adds what a sublayer gives to the stream.
+func (r *Run) join(p *tensor.Pass, l int, s Sublayer, out, stream, given Point) {
+	a := &r.plan.layers[l]
+	p.Do(tensor.Add{Out: a[out], A: a[stream], B: a[given]})
+	for _, ad := range r.adapters.sublayers[l][s] {
+		ad.Forward(p, a[out], a[stream], a[given])
 	}
+}
+
+// joinBackward gives the stream's gradient to the sublayer too: see gradSlot.
+func (r *Run) joinBackward(p *tensor.Pass, l int, s Sublayer, out, given Point) {
+	d := &r.plan.grads
+	if r.adapters.after {
+		p.Do(tensor.Scale{Out: d[given], X: d[out], Factor: 1})
+	}
+	for _, ad := range r.adapters.sublayers[l][s] {
+		ad.Backward(p, d[out], d[given])
+	}
+	r.gradTap(p, Site{l, given}, d[given])
 }
 
 // rotate applies the rotary embedding.
@@ -68,12 +103,9 @@ func (r *Run) rotateBackward(p *tensor.Pass, l int, in, out Point) {
 func (r *Run) heads(l int) tensor.Heads {
 	c := r.model.Config
 	h := tensor.Heads{
-		Batch: r.batch.sequences, Queries: r.batch.length, Keys: r.batch.length,
+		Batch: r.batch.sequences, Queries: r.batch.length, Keys: r.keys(r.batch.length), First: r.filled(),
 		Heads: c.Heads, KVHeads: c.KVHeads, Dim: c.HeadDim,
 		Window: c.Layers[l].Window, Scale: c.AttnScale, SoftCap: c.AttnSoftCap,
-	}
-	if r.cache != nil {
-		h.First, h.Keys = r.cache.filled, r.cache.keys
 	}
 	return h
 }
@@ -83,25 +115,28 @@ func (r *Run) segments() *tensor.Tensor {
 	if !r.batch.ragged {
 		return nil
 	}
-	return view(r.input.segments, r.tokens())
+	return view(r.input.segments, r.batch.sequences*r.keys(r.batch.length))
 }
 
 // attend mixes values: streaming, or in steps if the pattern is wanted.
 func (r *Run) attend(p *tensor.Pass, l int) {
-	a, k, v := &r.plan.layers[l], r.plan.layers[l][RotK], r.plan.layers[l][V]
-	if r.cache != nil {
-		k, v = r.cache.extend(p, l, k, v, r.batch.sequences, r.batch.length)
-	}
-	h := r.heads(l)
+	a, h := &r.plan.layers[l], r.heads(l)
+	k, v := r.keysAndValues(p, l)
 	if r.options.Patterns {
 		p.Do(tensor.AttentionScores{Scores: a[Scores], Q: a[RotQ], K: k, Segment: r.segments(), Heads: h})
 		r.tap(p, Site{l, Scores}, a[Scores])
 		p.Do(tensor.Softmax{Out: a[Pattern], X: a[Scores]})
 		r.tap(p, Site{l, Pattern}, a[Pattern])
-		p.Do(tensor.AttentionMix{Z: a[Z], Pattern: a[Pattern], V: v, Heads: h})
+		p.Do(tensor.AttentionMix{Z: a[AttnZ], Pattern: a[Pattern], V: v, Heads: h})
 	} else {
 		stats := view(a[AttnStats], r.tokens()*h.Heads, 2)
-		p.Do(tensor.Attention{Z: a[Z], Stats: stats, Q: a[RotQ], K: k, V: v, Segment: r.segments(), Heads: h})
+		p.Do(tensor.Attention{Z: a[AttnZ], Stats: stats, Q: a[RotQ], K: k, V: v, Segment: r.segments(), Heads: h})
+	}
+	if r.adapters.beside {
+		p.Do(tensor.Scale{Out: a[Z], X: a[AttnZ], Factor: 1})
+	}
+	for _, ad := range r.adapters.attention[l] {
+		ad.Forward(p, a[Z], a[RotQ])
 	}
 	r.tap(p, Site{l, Z}, a[Z])
 }
@@ -109,14 +144,20 @@ func (r *Run) attend(p *tensor.Pass, l int) {
 func (r *Run) attendBackward(p *tensor.Pass, l int) {
 	a, d, h := &r.plan.layers[l], &r.plan.grads, r.heads(l)
 	r.gradTap(p, Site{l, Z}, d[Z])
+	k, v := r.keysAndValues(p, l)
+	dk, dv := r.keyGradients()
 	if r.options.Patterns {
-		p.Do(tensor.AttentionMixBackward{DPattern: d[Pattern], DV: d[V], DZ: d[Z], Pattern: a[Pattern], V: a[V], Heads: h})
+		p.Do(tensor.AttentionMixBackward{DPattern: d[Pattern], DV: dv, DZ: d[Z], Pattern: a[Pattern], V: v, Heads: h})
 		r.gradTap(p, Site{l, Pattern}, d[Pattern])
 		p.Do(tensor.SoftmaxBackward{DX: d[Scores], DOut: d[Pattern], Out: a[Pattern]})
 		r.gradTap(p, Site{l, Scores}, d[Scores])
-		p.Do(tensor.AttentionScoresBackward{DQ: d[RotQ], DK: d[RotK], DScores: d[Scores], Scores: a[Scores], Q: a[RotQ], K: a[RotK], Heads: h})
-		return
+		p.Do(tensor.AttentionScoresBackward{DQ: d[RotQ], DK: dk, DScores: d[Scores], Scores: a[Scores], Q: a[RotQ], K: k, Heads: h})
+	} else {
+		p.Do(tensor.AttentionBackward{DQ: d[RotQ], DK: dk, DV: dv, DZ: d[Z], Z: a[AttnZ], Stats: view(a[AttnStats], r.tokens()*h.Heads, 2),
+			Q: a[RotQ], K: k, V: v, Segment: r.segments(), Heads: h})
 	}
-	p.Do(tensor.AttentionBackward{DQ: d[RotQ], DK: d[RotK], DV: d[V], DZ: d[Z], Z: a[Z], Stats: view(a[AttnStats], r.tokens()*h.Heads, 2),
-		Q: a[RotQ], K: a[RotK], V: a[V], Segment: r.segments(), Heads: h})
+	r.splitKeyGradients(p, l, dk, dv)
+	for _, ad := range r.adapters.attention[l] {
+		ad.Backward(p, d[RotQ], d[Z], a[RotQ])
+	}
 }

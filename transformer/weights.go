@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -46,6 +47,15 @@ func (w *Weights) each(c *Config, f func(name string, t **tensor.Tensor, shape [
 	f("model.norm.weight", &w.Norm, d)
 	if !c.Tied {
 		f(unembedName, &w.Unembed, []int{c.VocabSize, c.Hidden})
+	}
+}
+
+// Parameters yields the names and shapes that HF gives a model's parameters, tied ones
+// once.
+func (c *Config) Parameters() iter.Seq2[string, []int] {
+	return func(yield func(string, []int) bool) {
+		w, more := newWeights(c), true
+		w.each(c, func(name string, _ **tensor.Tensor, shape []int) { more = more && yield(name, shape) })
 	}
 }
 

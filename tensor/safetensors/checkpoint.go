@@ -91,6 +91,15 @@ func (c *Checkpoint) openShards(dir fs.FS, data []byte) error {
 // Names returns the tensors' names in order.
 func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.where)) }
 
+// Metadata returns what the header of the file says about itself; of shards, the first
+// one's that has a tensor. It may be nil.
+func (c *Checkpoint) Metadata() map[string]string {
+	for _, name := range c.Names() {
+		return c.where[name].Metadata
+	}
+	return nil
+}
+
 // Entry describes a tensor.
 func (c *Checkpoint) Entry(name string) (Entry, bool) {
 	f, ok := c.where[name]
