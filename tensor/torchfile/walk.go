@@ -1,0 +1,83 @@
+package torchfile
+
+import "fmt"
+
+// Bounds on the tree of dicts and lists. It is a graph in truth: what is stored once may be
+// reached in many ways, or from within itself.
+const (
+	maxDepth = 64
+	maxNodes = 1 << 22
+	maxName  = 4096     // bytes
+	maxNames = 16 << 20 // bytes of all tensors' names
+)
+
+// walker collects the tensors below an object.
+type walker struct {
+	entries map[string]Entry
+	nodes   int
+	names   int
+}
+
+func (w *walker) walk(path string, v any, depth int) error {
+	w.nodes++
+	if w.nodes > maxNodes || depth > maxDepth {
+		return malformed("more than %d objects, or nested deeper than %d", maxNodes, maxDepth)
+	}
+	switch v := v.(type) {
+	case *view:
+		return w.add(path, v)
+	case *dict:
+		for _, it := range v.items {
+			if err := w.descend(path, it.key, it.value, depth); err != nil {
+				return err
+			}
+		}
+	case *list:
+		return w.walkItems(path, v.items, depth)
+	case *tuple:
+		return w.walkItems(path, v.items, depth)
+	}
+	return nil
+}
+
+func (w *walker) walkItems(path string, items []any, depth int) error {
+	for i, v := range items {
+		if err := w.descend(path, i, v, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// descend walks what stands under a key of the object at path.
+func (w *walker) descend(path string, key, v any, depth int) error {
+	switch v.(type) {
+	case *view, *dict, *list, *tuple:
+	default:
+		return nil // no name is made for each number of a long list
+	}
+	name := fmt.Sprint(key)
+	if depth > 0 {
+		name = path + "/" + name
+	}
+	if len(name) > maxName {
+		return malformed("a name of %d bytes (at most %d)", len(name), maxName)
+	}
+	return w.walk(name, v, depth+1)
+}
+
+func (w *walker) add(name string, v *view) error {
+	w.names += len(name)
+	if w.names > maxNames {
+		return malformed("the tensors' names are longer than %d MiB together", maxNames>>20)
+	}
+	if _, twice := w.entries[name]; twice {
+		return malformed("tensor %q stands twice in the file", name)
+	}
+	e, err := v.entry(name)
+	if err != nil {
+		return fmt.Errorf("tensor %q: %w", name, err)
+	}
+	w.entries[name] = e
+	return nil
+}
