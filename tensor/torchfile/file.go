@@ -39,23 +39,24 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	var root any
+	var objects int
 	var err error
 	switch {
 	case string(magic[:]) == "PK\x03\x04":
-		root, err = readZip(r, size)
+		root, objects, err = readZip(r, size)
 	case magic[0] == opProto:
-		root, err = readLegacy(r, size)
+		root, objects, err = readLegacy(r, size)
 	default:
 		return nil, malformed("the file begins with %q: neither a zip archive nor a pickle, so not of torch.save", magic[:])
 	}
 	if err != nil {
 		return nil, err
 	}
-	w := walker{entries: map[string]Entry{}}
-	if err := w.walk("", root, 0); err != nil {
+	entries, err := collect(root, objects)
+	if err != nil {
 		return nil, err
 	}
-	return &File{r: r, entries: w.entries}, nil
+	return &File{r: r, entries: entries}, nil
 }
 
 // Names returns the tensors' names in order.

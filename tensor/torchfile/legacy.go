@@ -12,22 +12,21 @@ const legacyMagic = long("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 // legacyVersion is the only one that there has been.
 const legacyVersion = 1001
 
-// readLegacy reads the object of a file without an archive, with its storages in place.
-func readLegacy(r io.ReaderAt, size int64) (any, error) {
+// readLegacy is readZip for a file without an archive.
+func readLegacy(r io.ReaderAt, size int64) (root any, objects int, err error) {
 	s := newScanner(r, 0, size)
 	if err := checkLegacyHead(s); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	m := machine{s: s, storages: map[string]*storage{}, idLength: 6}
-	root, err := m.run()
-	if err != nil {
-		return nil, fmt.Errorf("the object: %w", err)
+	if root, err = m.run(); err != nil {
+		return nil, 0, fmt.Errorf("the object: %w", err)
 	}
 	keys, err := readLegacyKeys(s)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return root, placeStorages(r, size, s.at, keys, m.storages)
+	return root, m.objects, placeStorages(r, size, s.at, keys, m.storages)
 }
 
 // checkLegacyHead reads the three pickles before the object.

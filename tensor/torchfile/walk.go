@@ -5,23 +5,29 @@ import "fmt"
 // Bounds on the tree of dicts and lists. It is a graph in truth: what is stored once may be
 // reached in many ways, or from within itself.
 const (
-	maxDepth = 64
-	maxNodes = 1 << 22
-	maxName  = 4096     // bytes
-	maxNames = 16 << 20 // bytes of all tensors' names
+	maxDepth  = 64
+	maxVisits = 8        // of each object, on average
+	maxName   = 4096     // bytes
+	maxNames  = 16 << 20 // bytes of all tensors' names
 )
 
 // walker collects the tensors below an object.
 type walker struct {
 	entries map[string]Entry
-	nodes   int
-	names   int
+	budget  int // visits that are left
+	names   int // bytes
+}
+
+// collect returns the tensors below root, which a pickle of so many objects has made.
+func collect(root any, objects int) (map[string]Entry, error) {
+	w := walker{entries: map[string]Entry{}, budget: maxVisits * objects}
+	err := w.walk("", root, 0)
+	return w.entries, err
 }
 
 func (w *walker) walk(path string, v any, depth int) error {
-	w.nodes++
-	if w.nodes > maxNodes || depth > maxDepth {
-		return malformed("more than %d objects, or nested deeper than %d", maxNodes, maxDepth)
+	if depth > maxDepth {
+		return malformed("objects are nested deeper than %d", maxDepth)
 	}
 	switch v := v.(type) {
 	case *view:
@@ -51,6 +57,10 @@ func (w *walker) walkItems(path string, items []any, depth int) error {
 
 // descend walks what stands under a key of the object at path.
 func (w *walker) descend(path string, key, v any, depth int) error {
+	w.budget--
+	if w.budget < 0 {
+		return malformed("objects hold each other in more than %d ways each", maxVisits)
+	}
 	switch v.(type) {
 	case *view, *dict, *list, *tuple:
 	default:

@@ -8,8 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/gpupeft/gpupeft/tensor"
 )
 
 // record is a stored entry of an archive.
@@ -18,42 +16,39 @@ type record struct {
 	start, size int64
 }
 
-// readZip reads the object of a zip archive, with its storages in place.
-func readZip(r io.ReaderAt, size int64) (any, error) {
+// readZip reads the object of a zip archive, with its storages in place, and the number of
+// objects that it took to make it.
+func readZip(r io.ReaderAt, size int64) (root any, objects int, err error) {
 	records, err := readDirectory(r, size)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	folder, err := findFolder(records)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := checkByteOrder(r, records[folder+"byteorder"]); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	pickle := records[folder+"data.pkl"]
-	if pickle.size > maxPickle {
-		return nil, malformed("data.pkl of %d bytes (at most %d MiB)", pickle.size, maxPickle>>20)
-	}
 	m := machine{s: newScanner(r, pickle.start, pickle.size), storages: map[string]*storage{}, idLength: 5}
-	root, err := m.run()
-	if err != nil {
-		return nil, fmt.Errorf("data.pkl: %w", err)
+	if root, err = m.run(); err != nil {
+		return nil, 0, fmt.Errorf("data.pkl: %w", err)
 	}
-	if m.s.at != m.s.end {
-		return nil, malformed("data.pkl has %d bytes behind its end", m.s.end-m.s.at)
+	if m.s.at != pickle.size {
+		return nil, 0, malformed("data.pkl has %d bytes behind its end", pickle.size-m.s.at)
 	}
 	for key, s := range m.storages {
 		rec, ok := records[folder+"data/"+key]
 		if !ok {
-			return nil, malformed("storage data/%.100s is missing in the archive", key)
+			return nil, 0, malformed("storage data/%.100s is missing in the archive", key)
 		}
 		if rec.size != s.bytes {
-			return nil, malformed("storage data/%.100s has %d bytes, the pickle says %d", key, rec.size, s.bytes)
+			return nil, 0, malformed("storage data/%.100s has %d bytes, the pickle says %d", key, rec.size, s.bytes)
 		}
 		s.start = rec.start
 	}
-	return root, nil
+	return root, m.objects, nil
 }
 
 // readDirectory lists the entries of an archive and checks that they are stored as they
@@ -145,7 +140,7 @@ func checkByteOrder(r io.ReaderAt, rec record) error {
 func archiveError(err error) error {
 	for _, broken := range []error{zip.ErrFormat, zip.ErrAlgorithm, zip.ErrChecksum, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, broken) {
-			return fmt.Errorf("%v: %w", err, tensor.ErrFormat)
+			return malformed("zip archive: %v", err)
 		}
 	}
 	return err
