@@ -54,7 +54,8 @@ func readZip(r io.ReaderAt, size int64) (root any, objects int, err error) {
 // readDirectory lists the entries of an archive and checks that they are stored as they
 // are, within the file and apart.
 func readDirectory(r io.ReaderAt, size int64) (map[string]record, error) {
-	archive, err := zip.NewReader(r, size)
+	section := io.NewSectionReader(r, 0, size) // at negative offsets, which a file may claim, it is at its end
+	archive, err := zip.NewReader(section, size)
 	if err != nil {
 		return nil, archiveError(err)
 	}
