@@ -160,6 +160,8 @@ func TestBadPickles(t *testing.T) {
 		"2^200 paths":               {one(doubled(200)), "hold each other"},
 		"a dict in itself":          {cat("\x80\x02}q\x00", str("k"), "h\x00s."), "hold each other"},
 		"a long name":               {one(cat("}", str(strings.Repeat("k", 5000)), vector(4), "s")), "name of 5002 bytes"},
+		"many long names":           {one(cat("}", str(strings.Repeat("k", 4000)), "]", vector(4), "q\x00a(", strings.Repeat("h\x00", 3000), "es")), "names are longer"},
+		"3 million objects":         {cat("\x80\x02]", strings.Repeat("("+strings.Repeat("N", 1000)+"e", 3000), "."), "more than 2097152 objects"},
 		"a name twice":              {cat("\x80\x02}(", str("a/b"), vector(4), str("a"), "}", str("b"), vector(4), "su."), `"a/b" stands twice`},
 		"persistent id: a string":   {one(str("0") + "Q"), "persistent id is of type str"},
 		"persistent id: ()":         {id(), "persistent id"},

@@ -1,13 +1,10 @@
 package torchfile
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Bounds on what a pickle may make the machine hold.
 const (
-	maxObjects = 1 << 22
+	maxObjects = 1 << 21
 	maxStack   = 1 << 18
 	maxMarks   = 1000 // the depth of nesting; CPython's picklers give up there too
 )
@@ -96,13 +93,14 @@ func (m *machine) popN(n int) ([]any, error) {
 	return items, nil
 }
 
-// popMark takes the objects above the last mark off the stack, and the mark.
+// popMark takes the objects above the last mark off the stack, and the mark. The next push
+// overwrites them.
 func (m *machine) popMark() ([]any, error) {
 	if len(m.marks) == 0 {
 		return nil, malformed("a mark is wanted that isn't on the stack")
 	}
 	base := m.marks[len(m.marks)-1]
-	items := slices.Clone(m.stack[base:])
+	items := m.stack[base:]
 	m.stack, m.marks = m.stack[:base], m.marks[:len(m.marks)-1]
 	return items, nil
 }

@@ -3,6 +3,8 @@ package torchfile
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
+	"slices"
 )
 
 func (m *machine) proto() error {
@@ -69,11 +71,11 @@ func (m *machine) long() error {
 
 // float reads the only big-endian number of the format.
 func (m *machine) float() error {
-	var b [8]byte
-	if err := m.s.take(b[:]); err != nil {
+	n, err := m.s.number(8)
+	if err != nil {
 		return err
 	}
-	return m.push(math.Float64frombits(binary.BigEndian.Uint64(b[:])))
+	return m.push(math.Float64frombits(bits.ReverseBytes64(n)))
 }
 
 func text(width int) func(*machine) error {
@@ -111,7 +113,7 @@ func (m *machine) tuple() error {
 	if err != nil {
 		return err
 	}
-	return m.push(&tuple{items})
+	return m.push(&tuple{slices.Clone(items)})
 }
 
 func (m *machine) emptyList() error { return m.push(&list{}) }

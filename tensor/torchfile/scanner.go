@@ -32,6 +32,7 @@ type scanner struct {
 	r   *bufio.Reader
 	at  int64
 	end int64
+	buf [8]byte // of number, once for all of them
 }
 
 func newScanner(r io.ReaderAt, start, size int64) *scanner {
@@ -62,9 +63,9 @@ func (s *scanner) take(buf []byte) error {
 
 // number reads a little-endian number of up to eight bytes.
 func (s *scanner) number(width int) (uint64, error) {
-	var b [8]byte
-	err := s.take(b[:width])
-	return binary.LittleEndian.Uint64(b[:]), err
+	clear(s.buf[:])
+	err := s.take(s.buf[:width])
+	return binary.LittleEndian.Uint64(s.buf[:]), err
 }
 
 // counted reads a length of so many bytes and then as many bytes as it says.

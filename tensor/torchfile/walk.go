@@ -6,9 +6,9 @@ import "fmt"
 // reached in many ways, or from within itself.
 const (
 	maxDepth  = 64
-	maxVisits = 8        // of each object, on average
-	maxName   = 4096     // bytes
-	maxNames  = 16 << 20 // bytes of all tensors' names
+	maxVisits = 8       // of each object, on average
+	maxName   = 4096    // bytes
+	maxNames  = 8 << 20 // bytes of all tensors' names
 )
 
 // walker collects the tensors below an object.
