@@ -90,7 +90,10 @@ func (m *Model) checkIDs(ids []int32, virtual int) error {
 		return fmt.Errorf("no token ids: %w", ErrInput)
 	}
 	for i, id := range ids {
-		if int(id) >= m.Config.VocabSize || int(id) < -virtual {
+		if int(id) < -virtual {
+			return fmt.Errorf("virtual token %d at position %d, there are %d: %w", -id, i, virtual, ErrInput)
+		}
+		if int(id) >= m.Config.VocabSize {
 			return fmt.Errorf("token id %d at position %d is outside the vocabulary of %d: %w", id, i, m.Config.VocabSize, ErrInput)
 		}
 	}

@@ -83,8 +83,16 @@ func Root() string {
 // Load reads a model's goldens.
 func Load(t testing.TB, kind string) *Golden {
 	t.Helper()
-	g := &Golden{Dir: filepath.Join(Root(), kind), Floats: map[string][]float32{}, Ints: map[string][]int32{}, Shape: map[string][]int{}}
-	c, err := safetensors.Open(os.DirFS(g.Dir), "golden")
+	g := &Golden{Dir: filepath.Join(Root(), kind)}
+	g.Floats, g.Ints, g.Shape = read(t, g.Dir, &g.Values)
+	return g
+}
+
+// read reads golden.safetensors and golden.json of a directory.
+func read(t testing.TB, dir string, values any) (floats map[string][]float32, ints map[string][]int32, shapes map[string][]int) {
+	t.Helper()
+	floats, ints, shapes = map[string][]float32{}, map[string][]int32{}, map[string][]int{}
+	c, err := safetensors.Open(os.DirFS(dir), "golden")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,22 +102,44 @@ func Load(t testing.TB, kind string) *Golden {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.Shape[name] = e.Shape
+		shapes[name] = e.Shape
 		if e.DType == "I32" {
 			for ; len(data) > 0; data = data[4:] {
-				g.Ints[name] = append(g.Ints[name], int32(binary.LittleEndian.Uint32(data)))
+				ints[name] = append(ints[name], int32(binary.LittleEndian.Uint32(data)))
 			}
 			continue
 		}
-		g.Floats[name] = tensor.Unpack(nil, tensor.F32, data)
+		floats[name] = tensor.Unpack(nil, tensor.F32, data)
 	}
-	data, err := os.ReadFile(filepath.Join(g.Dir, "golden.json"))
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
 	if err == nil {
-		err = json.Unmarshal(data, &g.Values)
+		err = json.Unmarshal(data, values)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return floats, ints, shapes
+}
+
+// Tuned is what was computed with one method on one model: testdata/methods and
+// testdata/hub describe it.
+type Tuned struct {
+	Dir    string
+	Floats map[string][]float32
+	Shape  map[string][]int
+	Loss   float64
+	Train  struct {
+		LR        float64
+		PlusRatio float64 `json:"plus_ratio"`
+		Losses    []float64
+	}
+}
+
+// LoadTuned reads the goldens of a directory below testdata.
+func LoadTuned(t testing.TB, dir string) *Tuned {
+	t.Helper()
+	g := &Tuned{Dir: filepath.Join(Root(), "..", dir)}
+	g.Floats, _, g.Shape = read(t, g.Dir, g)
 	return g
 }
 
