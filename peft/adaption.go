@@ -139,23 +139,59 @@ func (c AdaptionConfig) attach(m *method, s *scratch) *transformer.Attachment {
 type adaption struct {
 	prompt, gate Param
 	heads        tensor.Heads
-	wk, wv       *tensor.Tensor // [K·h, D]
+	k, v         projected
+	dk, dv       *tensor.Tensor // [n, K·h]
 	which        *tensor.Tensor // [H·h, gates]
-	k, v, dk, dv *tensor.Tensor // [n, K·h]
 	factor, dg   *tensor.Tensor // [1, H·h], the gate of each value of z
 	z, dz, dq    *tensor.Tensor // [capacity, H·h]
 	stats        *tensor.Tensor // [capacity·H, 2]
 }
 
+// projected are the keys or the values of the vectors, W·P, in the second version
+// scaled and shifted as the projection's output is.
+type projected struct {
+	w     *tensor.Tensor // [K·h, D]
+	out   *tensor.Tensor // [n, K·h]
+	shift *scaleShift    // nil in the first version
+	y, dy *tensor.Tensor // [n, K·h], before that
+}
+
+func newProjected(m *method, s *scratch, l, tokens int, proj transformer.Proj) projected {
+	x := projected{w: m.model.Weights.Layers[l].Proj[proj], shift: m.scaleShift(proj.Module(l))}
+	x.out = s.new("adaption.projected", tokens, x.w.Rows())
+	if x.shift != nil {
+		x.y, x.dy = s.new("adaption.y", tokens, x.w.Rows()), s.shared("adaption.dy", tokens*x.w.Rows())
+	}
+	return x
+}
+
+func (x projected) forward(p *tensor.Pass, vectors *tensor.Tensor) {
+	if x.shift == nil {
+		p.Do(tensor.MatMul{Out: x.out, X: vectors, W: x.w})
+		return
+	}
+	p.Do(tensor.MatMul{Out: x.y, X: vectors, W: x.w})
+	x.shift.forward(p, x.out, x.y)
+}
+
+// backward adds to dvectors.
+func (x projected) backward(p *tensor.Pass, dvectors, dout *tensor.Tensor) {
+	if x.shift != nil {
+		dy := shaped(p, x.dy, dout.Shape...)
+		x.shift.backward(p, dy, dout, x.y)
+		dout = dy
+	}
+	p.Do(tensor.MatMulDX{DX: dvectors, DOut: dout, W: x.w, Add: true})
+}
+
 func (c AdaptionConfig) layer(m *method, s *scratch, l int) *adaption {
-	x, w := m.model.Config, m.model.Weights.Layers[l]
+	x := m.model.Config
 	size, keys := x.Heads*x.HeadDim, x.KVHeads*x.HeadDim
 	a := &adaption{
 		prompt: m.param(adaptionName(l, "prompt")), gate: m.param(adaptionName(l, "gate")), which: m.own("adaption.which"),
 		heads: tensor.Heads{Batch: 1, Keys: c.Tokens, Prefix: c.Tokens, Heads: x.Heads, KVHeads: x.KVHeads, Dim: x.HeadDim,
 			Scale: x.AttnScale, SoftCap: x.AttnSoftCap},
-		wk: w.Proj[transformer.KProj], wv: w.Proj[transformer.VProj],
-		k: s.new("adaption.k", c.Tokens, keys), v: s.new("adaption.v", c.Tokens, keys), factor: s.new("adaption.factor", 1, size),
+		k: newProjected(m, s, l, c.Tokens, transformer.KProj), v: newProjected(m, s, l, c.Tokens, transformer.VProj), factor: s.new("adaption.factor", 1, size),
 		z: s.kept("adaption.z", transformer.OProj, size), stats: s.kept("adaption.stats", transformer.OProj, 2*x.Heads),
 	}
 	if s.run.Trains() {
@@ -168,16 +204,17 @@ func (c AdaptionConfig) layer(m *method, s *scratch, l int) *adaption {
 
 // begin computes keys, values and gates.
 func (a *adaption) begin(p *tensor.Pass) {
-	vectors, gate := shaped(p, a.prompt.Value, a.k.Rows(), a.wk.Cols()), shaped(p, a.gate.Value, 1, a.which.Cols())
-	p.Do(tensor.MatMul{Out: a.k, X: vectors, W: a.wk}, tensor.MatMul{Out: a.v, X: vectors, W: a.wv},
-		tensor.MatMul{Out: a.factor, X: gate, W: a.which})
+	vectors, gate := shaped(p, a.prompt.Value, a.heads.Keys, a.k.w.Cols()), shaped(p, a.gate.Value, 1, a.which.Cols())
+	a.k.forward(p, vectors)
+	a.v.forward(p, vectors)
+	p.Do(tensor.MatMul{Out: a.factor, X: gate, W: a.which})
 }
 
 // Forward implements transformer.AttentionAdapter.
 func (a *adaption) Forward(p *tensor.Pass, z, q *tensor.Tensor) {
 	h, own := a.heads, shaped(p, a.z, z.Shape...)
 	h.Queries = q.Rows()
-	p.Do(tensor.Attention{Z: own, Stats: shaped(p, a.stats, q.Rows()*h.Heads, 2), Q: q, K: a.k, V: a.v, Heads: h},
+	p.Do(tensor.Attention{Z: own, Stats: shaped(p, a.stats, q.Rows()*h.Heads, 2), Q: q, K: a.k.out, V: a.v.out, Heads: h},
 		tensor.ColumnScale{Out: z, X: own, S: shaped(p, a.factor, z.Cols()), Add: true})
 }
 
@@ -185,15 +222,15 @@ func (a *adaption) Forward(p *tensor.Pass, z, q *tensor.Tensor) {
 func (a *adaption) Backward(p *tensor.Pass, dq, dz, q *tensor.Tensor) {
 	h := a.heads
 	h.Queries = q.Rows()
-	n, size, keys := q.Rows(), q.Cols(), a.k.Cols()
+	n, size, tokens, keys := q.Rows(), q.Cols(), a.heads.Keys, a.k.out.Cols()
 	z, down, dqueries := shaped(p, a.z, n, size), shaped(p, a.dz, n, size), shaped(p, a.dq, n, size)
-	dk, dv := shaped(p, a.dk, a.k.Rows(), keys), shaped(p, a.dv, a.k.Rows(), keys)
-	vectors := shaped(p, a.prompt.Grad, a.k.Rows(), a.wk.Cols())
+	dk, dv := shaped(p, a.dk, tokens, keys), shaped(p, a.dv, tokens, keys)
+	dvectors := shaped(p, a.prompt.Grad, tokens, a.k.w.Cols())
 	p.Do(tensor.ColumnSums{Out: a.dg, A: dz, B: z},
 		tensor.MatMulDX{DX: shaped(p, a.gate.Grad, 1, a.which.Cols()), DOut: shaped(p, a.dg, 1, size), W: a.which, Add: true},
 		tensor.ColumnScale{Out: down, X: dz, S: shaped(p, a.factor, size)},
-		tensor.AttentionBackward{DQ: dqueries, DK: dk, DV: dv, DZ: down, Z: z, Stats: shaped(p, a.stats, n*h.Heads, 2), Q: q, K: a.k, V: a.v, Heads: h},
-		tensor.Scale{Out: dq, X: dqueries, Factor: 1, Add: true},
-		tensor.MatMulDX{DX: vectors, DOut: dk, W: a.wk, Add: true},
-		tensor.MatMulDX{DX: vectors, DOut: dv, W: a.wv, Add: true})
+		tensor.AttentionBackward{DQ: dqueries, DK: dk, DV: dv, DZ: down, Z: z, Stats: shaped(p, a.stats, n*h.Heads, 2), Q: q, K: a.k.out, V: a.v.out, Heads: h},
+		tensor.Scale{Out: dq, X: dqueries, Factor: 1, Add: true})
+	a.k.backward(p, dvectors, dk)
+	a.v.backward(p, dvectors, dv)
 }

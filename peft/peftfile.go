@@ -27,6 +27,8 @@ var peftTypes = []struct {
 	{"PREFIX_TUNING", decode(PrefixConfig{})},
 	{"MULTITASK_PROMPT_TUNING", decode(MultitaskConfig{})},
 	{"ADAPTION_PROMPT", decode(AdaptionConfig{})},
+	{"ADAPTION_PROMPT_V2", decode(Adaption2Config{})}, // gpupeft only, as those below
+	{"GPUPEFT_BOTTLENECK", decode(BottleneckConfig{})},
 	{"IA3", decode(IA3Config{})},
 	{"LN_TUNING", decode(LayerNormConfig{})},
 	{"TRAINABLE_TOKENS", decode(TokensConfig{})},

@@ -35,7 +35,7 @@ type Attachment struct {
 	Unembed func(lo, hi int, base Linear) (Linear, error)
 	// Attention returns what is beside a layer's attention, or nil.
 	Attention func(layer int) AttentionAdapter
-	// Sublayer returns what comes after a sublayer, or nil.
+	// Sublayer returns what comes after a sublayer's last projection, or nil.
 	Sublayer func(layer int, s Sublayer) SublayerAdapter
 	// Close frees what Attach allocated.
 	Close func() error
@@ -100,15 +100,15 @@ const (
 	NumSublayers
 )
 
-// SublayerAdapter adds to the stream after a sublayer. It keeps what its backward pass
-// needs.
+// SublayerAdapter changes what a sublayer's last projection gives, before it is
+// normalised (Gemma 2 and 3) and added to the stream.
 type SublayerAdapter interface {
-	// Forward adds to h [N, D] = r + x, where r is the stream before the sublayer and x
-	// what the sublayer gives.
-	Forward(p *tensor.Pass, h, r, x *tensor.Tensor)
-	// Backward adds the gradient of its own parameters. dr [N, D] is the gradient of h
-	// and dx a copy of it; it adds to both what reaches r and x through the adapter.
-	Backward(p *tensor.Pass, dr, dx *tensor.Tensor)
+	// Forward changes x [N, D]; r [N, D] is the stream before the sublayer. It keeps
+	// what its backward pass needs.
+	Forward(p *tensor.Pass, x, r *tensor.Tensor)
+	// Backward adds the gradient of its own parameters, turns dx, the gradient of the
+	// changed x, into that of x, and adds to dr what reaches r through the adapter.
+	Backward(p *tensor.Pass, dx, dr, r *tensor.Tensor)
 }
 
 // combined is what a run's adapters are together.
@@ -155,9 +155,6 @@ func (r *Run) attach(adapters []Adapter) error {
 	c.replaceWeights(r.model)
 	for l := range layers {
 		c.attachLayer(l)
-		if r.options.Train && max(len(c.sublayers[l][AttentionSublayer]), len(c.sublayers[l][MLPSublayer])) > 1 {
-			return fmt.Errorf("training with more than one adapter after a sublayer: %w", ErrUnsupported)
-		}
 	}
 	return nil
 }

@@ -52,22 +52,24 @@ func (r *Run) forwardAttention(p *tensor.Pass, l int) {
 	r.rotate(p, l, RotK, KNorm)
 	r.attend(p, l)
 	r.project(p, l, OProj, AttnProj, Z)
+	r.adapt(p, l, AttentionSublayer, AttnProj, ResidPre)
 	if c.PostNorms {
 		r.norm(p, l, AttnOut, Norm1PostScale, AttnProj)
 	} else {
 		r.tap(p, Site{l, AttnOut}, a[AttnOut])
 	}
-	r.join(p, l, AttentionSublayer, ResidMid, ResidPre, AttnOut)
+	p.Do(tensor.Add{Out: a[ResidMid], A: a[ResidPre], B: a[AttnOut]})
 	r.tap(p, Site{l, ResidMid}, a[ResidMid])
 }
 
 func (r *Run) backwardAttention(p *tensor.Pass, l int) {
 	c, d := r.model.Config, &r.plan.grads
 	r.gradTap(p, Site{l, ResidMid}, d[ResidMid])
-	r.joinBackward(p, l, AttentionSublayer, ResidMid, AttnOut)
+	r.gradTap(p, Site{l, AttnOut}, d[ResidMid])
 	if c.PostNorms {
 		r.normBackward(p, l, AttnProj, AttnOut, Norm1PostScale, false)
 	}
+	r.adaptBackward(p, l, AttentionSublayer, AttnProj, ResidPre)
 	r.projectBackward(p, l, OProj, Z, AttnProj, false)
 	r.attendBackward(p, l)
 	r.rotateBackward(p, l, QNorm, RotQ)
@@ -99,22 +101,24 @@ func (r *Run) forwardMLPHidden(p *tensor.Pass, l int) {
 func (r *Run) forwardMLPOut(p *tensor.Pass, l int) {
 	c, a := r.model.Config, &r.plan.layers[l]
 	r.project(p, l, DownProj, MLPProj, MLPPost)
+	r.adapt(p, l, MLPSublayer, MLPProj, ResidMid)
 	if c.PostNorms {
 		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj)
 	} else {
 		r.tap(p, Site{l, MLPOut}, a[MLPOut])
 	}
-	r.join(p, l, MLPSublayer, ResidPost, ResidMid, MLPOut)
+	p.Do(tensor.Add{Out: a[ResidPost], A: a[ResidMid], B: a[MLPOut]})
 	r.tap(p, Site{l, ResidPost}, a[ResidPost])
 }
 
 func (r *Run) backwardMLP(p *tensor.Pass, l int) {
 	c, a, d := r.model.Config, &r.plan.layers[l], &r.plan.grads
 	r.gradTap(p, Site{l, ResidPost}, d[ResidPost])
-	r.joinBackward(p, l, MLPSublayer, ResidPost, MLPOut)
+	r.gradTap(p, Site{l, MLPOut}, d[ResidPost])
 	if c.PostNorms {
 		r.normBackward(p, l, MLPProj, MLPOut, Norm2PostScale, false)
 	}
+	r.adaptBackward(p, l, MLPSublayer, MLPProj, ResidMid)
 	r.projectBackward(p, l, DownProj, MLPPost, MLPProj, false)
 	p.Do(tensor.GatedBackward{DGate: d[MLPPre], DUp: d[MLPPreLinear], DOut: d[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
 	r.projectBackward(p, l, GateProj, Norm2, MLPPre, false)

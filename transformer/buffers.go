@@ -72,7 +72,7 @@ func (r *Run) gradSlot(p Point) Site {
 	case ResidMid, ResidPost:
 		p = ResidPre
 	case AttnOut, MLPOut:
-		if !r.adapters.after {
+		if !r.adapters.after || r.model.Config.PostNorms {
 			p = ResidPre
 		}
 	}

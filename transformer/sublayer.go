@@ -65,25 +65,24 @@ func (r *Run) projectBackward(p *tensor.Pass, l int, proj Proj, in, out Point, a
 	r.adapters.linears[l][proj].Backward(p, din, d[out], a[in], add)
 }
 
-// join adds what a sublayer gives to the stream.
-func (r *Run) join(p *tensor.Pass, l int, s Sublayer, out, stream, given Point) {
-	a := &r.plan.layers[l]
-	p.Do(tensor.Add{Out: a[out], A: a[stream], B: a[given]})
+// adapt lets adapters change what a sublayer's last projection gives.
+func (r *Run) adapt(p *tensor.Pass, l int, s Sublayer, given, stream Point) {
 	for _, ad := range r.adapters.sublayers[l][s] {
-		ad.Forward(p, a[out], a[stream], a[given])
+		ad.Forward(p, r.plan.layers[l][given], r.plan.layers[l][stream])
 	}
 }
 
-// joinBackward gives the stream's gradient to the sublayer too: see gradSlot.
-func (r *Run) joinBackward(p *tensor.Pass, l int, s Sublayer, out, given Point) {
+// adaptBackward is the way back. Without post-norms, the gradient of what is given is
+// the stream's own, and becomes a copy if adapters are to change it: see gradSlot.
+func (r *Run) adaptBackward(p *tensor.Pass, l int, s Sublayer, given, stream Point) {
 	d := &r.plan.grads
-	if r.adapters.after {
-		p.Do(tensor.Scale{Out: d[given], X: d[out], Factor: 1})
+	if r.adapters.after && !r.model.Config.PostNorms {
+		p.Do(tensor.Scale{Out: d[given], X: d[stream], Factor: 1})
 	}
-	for _, ad := range r.adapters.sublayers[l][s] {
-		ad.Backward(p, d[out], d[given])
+	list := r.adapters.sublayers[l][s]
+	for i := len(list) - 1; i >= 0; i-- {
+		list[i].Backward(p, d[given], d[stream], r.plan.layers[l][stream])
 	}
-	r.gradTap(p, Site{l, given}, d[given])
 }
 
 // rotate applies the rotary embedding.
