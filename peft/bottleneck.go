@@ -17,9 +17,10 @@ import (
 //
 // x being what the sublayer's last projection gives and r the stream before the
 // sublayer. in is x + r for seq-bn (Pfeiffer et al. 2020, arXiv 2005.00247), which on
-// Gemma 2 and 3 is normalised by the sublayer's own post-norm; x for double-seq-bn
-// (Houlsby et al. 2019, arXiv 1902.00751), which comes after attention as well; r for
-// par-bn (He et al. 2021, arXiv 2110.04366). The field names are AdapterHub's.
+// Gemma 2 and 3 is normalised by the post-norm of the last layer, in all layers, as
+// AdapterHub 1.3 does it; x for double-seq-bn (Houlsby et al. 2019, arXiv 1902.00751),
+// which comes after attention as well; r for par-bn (He et al. 2021, arXiv 2110.04366).
+// The field names are AdapterHub's.
 type BottleneckConfig struct {
 	Attention bool    `json:"mh_adapter"`         // after attention
 	Output    bool    `json:"output_adapter"`     // after the MLP
@@ -210,15 +211,17 @@ type bottleneck struct {
 
 func (c BottleneckConfig) bottleneck(m *method, s *scratch, site bottleneckSite) *bottleneck {
 	b := &bottleneck{BottleneckConfig: c, down: m.dense(site.name(bottleneckDown)), up: m.dense(site.name(bottleneckUp)), act: nonLinearities[c.Act]}
-	config, layer := m.model.Config, m.model.Weights.Layers[site.layer]
+	config := m.model.Config
 	proj, n, width, inner := transformer.DownProj, s.run.Capacity(), config.Hidden, b.down.out()
 	if site.after == transformer.AttentionSublayer {
 		proj = transformer.OProj
 	}
 	if c.Residual && config.PostNorms {
-		b.post, b.eps, b.offset = layer.Norm2Post, config.NormEps, config.NormOffset
+		// AdapterHub 1.3 takes the last layer's norm in every layer.
+		last := m.model.Weights.Layers[len(config.Layers)-1]
+		b.post, b.eps, b.offset = last.Norm2Post, config.NormEps, config.NormOffset
 		if site.after == transformer.AttentionSublayer {
-			b.post = layer.Norm1Post
+			b.post = last.Norm1Post
 		}
 		b.normed, b.rms = s.kept("bottleneck.normed", proj, width), s.kept("bottleneck.rms", proj, 1)
 	}

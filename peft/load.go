@@ -2,13 +2,8 @@ package peft
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io/fs"
-	"math"
 
-	"github.com/gpupeft/gpupeft/tensor"
-	"github.com/gpupeft/gpupeft/tensor/safetensors"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -80,45 +75,9 @@ func Read(dir fs.FS) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fs.Stat(dir, weightsBase+".bin"); err == nil {
-		if _, err := fs.Stat(dir, weightsBase+".safetensors"); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s.bin is a Python pickle (save the adapter as safetensors): %w", weightsBase, transformer.ErrUnsupported)
-		}
-	}
-	c, err := safetensors.Open(dir, weightsBase)
+	tensors, metadata, err := ReadTensors(dir, weightsBase+".safetensors", weightsBase+".bin")
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	s := &State{Config: config, Base: h.Base, Tensors: tensors{}, Warnings: warnings, PromptScale: PromptScale(c.Metadata()[scaleKey])}
-	for _, name := range c.Names() {
-		if s.Tensors[name], err = readMatrix(c, name); err != nil {
-			return nil, err
-		}
-	}
-	if len(s.Tensors) == 0 {
-		return nil, fmt.Errorf("%s.safetensors: no tensors: %w", weightsBase, ErrFormat)
-	}
-	return s, nil
-}
-
-// floatTypes are the types that adapters are stored in.
-var floatTypes = map[string]tensor.DType{"F32": tensor.F32, "F16": tensor.F16, "BF16": tensor.BF16}
-
-func readMatrix(c *safetensors.Checkpoint, name string) (Matrix, error) {
-	data, e, err := c.Read(name)
-	if err != nil {
-		return Matrix{}, err
-	}
-	dt, ok := floatTypes[e.DType]
-	if !ok || len(e.Shape) == 0 || e.Bytes == 0 {
-		return Matrix{}, fmt.Errorf("tensor %q: %s %v holds no floats: %w", name, e.DType, e.Shape, ErrFormat)
-	}
-	w := Matrix{e.Shape, tensor.Unpack(nil, dt, data)}
-	for _, v := range w.Values {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return w, fmt.Errorf("tensor %q holds %v: %w", name, v, ErrFormat)
-		}
-	}
-	return w, nil
+	return &State{Config: config, Base: h.Base, Tensors: tensors, Warnings: warnings, PromptScale: PromptScale(metadata[scaleKey])}, nil
 }

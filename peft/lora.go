@@ -142,6 +142,11 @@ func (c LoRAConfig) sites(m *transformer.Model) ([]loraSite, error) {
 	return sites, nil
 }
 
+// AlphaOf returns the alpha of a module, by its full name.
+func (c LoRAConfig) AlphaOf(module string) (float64, error) {
+	return byPattern(c.AlphaPattern, module, c.Alpha)
+}
+
 func (c LoRAConfig) design(m *transformer.Model) (*design, error) {
 	c, err := c.withDefaults(m)
 	if err != nil {

@@ -206,15 +206,6 @@ type State struct {
 	Warnings []string
 }
 
-// Matrix is a tensor on the host, row-major.
-type Matrix struct {
-	Shape  []int
-	Values []float32
-}
-
-// tensors are matrices by name.
-type tensors map[string]Matrix
-
 // New makes the method that a state describes, with its values. Errors wrap
 // ErrMismatch, ErrFormat or what New returns. A tensor that the method has no place
 // for is an error, not a warning.

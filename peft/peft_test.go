@@ -241,7 +241,7 @@ func TestLoadErrors(t *testing.T) {
 		return files
 	}
 	bin := without("adapter_model.safetensors")
-	bin["adapter_model.bin"] = &fstest.MapFile{}
+	bin["adapter_model.bin"] = &fstest.MapFile{Data: []byte("\x80\x02cos\nsystem\n.")}
 	renamed := read("adapter_lora")
 	data := slices.Clone(renamed["adapter_model.safetensors"].Data)
 	renamed["adapter_model.safetensors"] = &fstest.MapFile{Data: []byte(strings.Replace(string(data), "layers.2.mlp.up_proj.lora_A", "layers.7.mlp.up_proj.lora_A", 1))}
@@ -253,7 +253,7 @@ func TestLoadErrors(t *testing.T) {
 	}{
 		"no config":      {without("adapter_config.json"), fs.ErrNotExist, "adapter_config.json"},
 		"no weights":     {without("adapter_model.safetensors"), fs.ErrNotExist, "adapter_model.safetensors"},
-		"pickle":         {bin, transformer.ErrUnsupported, "adapter_model.bin"},
+		"pickle":         {bin, tensor.ErrUnsupported, "os.system"},
 		"no JSON":        {fstest.MapFS{"adapter_config.json": {Data: []byte("{")}}, peft.ErrFormat, "adapter_config.json"},
 		"other method":   {set("adapter_lora", "peft_type", "VERA"), transformer.ErrUnsupported, "VERA"},
 		"DoRA":           {set("adapter_lora", "use_dora", true), peft.ErrFormat, "lora_magnitude_vector"},

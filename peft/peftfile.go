@@ -35,6 +35,18 @@ var peftTypes = []struct {
 	{"GPUPEFT_FULL", decode(FullConfig{})},
 }
 
+// Known says whether HF PEFT knows the method of a config.
+func Known(c Config) bool {
+	t := peftType(c)
+	return t != "" && t != "ADAPTION_PROMPT_V2" && !strings.HasPrefix(t, "GPUPEFT_") && !usesHeadGates(c)
+}
+
+// usesHeadGates: PEFT has one gate a layer.
+func usesHeadGates(c Config) bool {
+	a, ok := c.(AdaptionConfig)
+	return ok && a.HeadGates
+}
+
 // decode reads the fields of a method over the values that PEFT takes for missing ones.
 func decode[C Config](missing C) func([]byte) (Config, error) {
 	return func(text []byte) (Config, error) {
