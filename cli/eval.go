@@ -8,10 +8,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
+	"strings"
 )
 
 const evalDescription = `Measures how well a model predicts data: the mean loss in nats, its exponential
@@ -31,7 +31,7 @@ func (p *program) evalCommand() *cli.Command {
 		Description: evalDescription,
 		Action:      p.eval,
 		Flags: []cli.Flag{
-			modelFlag(), adapterFlag(), promptScaleFlag(),
+			modelFlag(), adaptersFlag(), promptScaleFlag(),
 			&cli.StringFlag{Name: "data", Category: groupInput, Usage: "`PATH` of a file or directory, as for tune (default with the built-in model: its reviews)"},
 			&cli.IntFlag{Name: "max-seq-length", Value: 128, Category: groupInput, Usage: "`TOKENS` of a sequence"},
 			&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupCompute, Usage: "`N` sequences that are computed together"},
@@ -73,26 +73,24 @@ func (p *program) eval(c *cli.Context) error {
 		return err
 	}
 	defer b.Close()
-	m, err := b.optionalAdapter(c, out)
+	with, err := b.openAdapters(c, out)
 	if err != nil {
 		return err
 	}
-	if m != nil {
-		defer m.Close()
-	}
+	defer with.Close()
 	files, err := readData(c.Context, c.String("data"), b.dataOptions(length))
 	if err != nil {
 		return err
 	}
 	b.explain(out)
 	set := cmp.Or(files.Valid, files.Test, files.Train)
-	e := evaluation{Model: b.name, Adapter: c.String("adapter"), Device: b.backend.Info(), Data: set.Name, Format: set.Format,
+	e := evaluation{Model: b.name, Adapter: strings.Join(c.StringSlice("adapter"), ", "), Device: b.backend.Info(), Data: set.Name, Format: set.Format,
 		Examples: len(set.Examples), Truncated: set.Truncated, Dropped: set.Dropped}
-	if e.Base, err = b.score(c, nil, set, batch); err != nil {
+	if e.Base, err = b.score(c, &adapterSet{}, set, batch); err != nil {
 		return err
 	}
-	if m != nil {
-		if e.Tuned, err = b.score(c, m, set, batch); err != nil {
+	if len(with.methods) > 0 {
+		if e.Tuned, err = b.score(c, with, set, batch); err != nil {
 			return err
 		}
 	}
@@ -102,13 +100,12 @@ func (p *program) eval(c *cli.Context) error {
 	return e.print(out.result)
 }
 
-// score evaluates the model with a method, which may be nil.
-func (b *base) score(c *cli.Context, m peft.Method, s *data.Set, batch int) (*score, error) {
-	length := s.Longest() + virtual(m)
-	if positions := b.model.Config.MaxPositions; length > positions {
+// score evaluates the model with some adapters.
+func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (*score, error) {
+	if length, positions := s.Longest()+with.taken(), b.model.Config.MaxPositions; length > positions {
 		return nil, usagef("--max-seq-length: sequences of %d tokens with the virtual ones in a model with %d positions", length, positions)
 	}
-	r, err := b.model.NewRun(transformer.RunOptions{Batch: batch, Length: length, Adapters: adapters(m)})
+	r, err := b.model.NewRun(transformer.RunOptions{Batch: batch, Length: s.Longest() + with.virtual(), Adapters: with.adapters})
 	if err != nil {
 		return nil, err
 	}

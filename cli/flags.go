@@ -30,6 +30,12 @@ func adapterFlag() cli.Flag {
 	return &cli.StringFlag{Name: "adapter", Category: groupInput, Usage: "`DIR` of an adapter"}
 }
 
+// adaptersFlag is for commands that take several.
+func adaptersFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "adapter", Category: groupInput,
+		Usage: "`DIR` of an adapter, in any format; may be given several times. DIR:0.5 adds half of what a LoRA adds"}
+}
+
 func promptScaleFlag() cli.Flag {
 	return &cli.StringFlag{Name: "prompt-scale", Category: groupInput, Value: string(peft.ScaleAuto),
 		Usage: "`HOW` a Gemma soft prompt is stored: hf5; hf4 if it was made with transformers 4, which multiplies it by √width; auto: as its file says"}

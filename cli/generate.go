@@ -28,7 +28,8 @@ func (p *program) generateCommand() *cli.Command {
 		Description: generateDescription,
 		Action:      p.generate,
 		Flags: []cli.Flag{
-			modelFlag(), adapterFlag(), promptScaleFlag(),
+			modelFlag(), adaptersFlag(), promptScaleFlag(),
+			&cli.IntFlag{Name: "task", Category: groupInput, Usage: "`N` of a prompt for several tasks"},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Category: groupInput, Usage: "`TEXT` to continue; - reads it from standard input"},
 			&cli.IntFlag{Name: "max-tokens", Value: 100, Category: groupSampling, Usage: "`N` new tokens at most"},
 			&cli.Float64Flag{Name: "temperature", Category: groupSampling, Usage: "`T`: 0 always takes the most likely token, 1 follows the model"},
@@ -66,18 +67,16 @@ func (p *program) generate(c *cli.Context) error {
 		return err
 	}
 	defer b.Close()
-	m, err := b.optionalAdapter(c, out)
+	with, err := b.openAdapters(c, out)
 	if err != nil {
 		return err
 	}
-	if m != nil {
-		defer m.Close()
-	}
+	defer with.Close()
 	tok, err := b.needTokens()
 	if err != nil {
 		return err
 	}
-	g := generation{base: b, method: m, Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
+	g := generation{base: b, with: with, task: c.Int("task"), Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
 		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}}}
 	if g.ids, err = data.EncodePrompt(tok, prompt); err != nil {
 		return fmt.Errorf("--prompt: %w", err)
@@ -121,7 +120,7 @@ func checkSampling(c *cli.Context) error {
 
 // fit keeps a text within the model's positions.
 func (g *generation) fit() error {
-	have := taken(g.method) + len(g.ids)
+	have := g.with.taken() + len(g.ids)
 	switch positions := g.base.model.Config.MaxPositions; {
 	case have == 0:
 		return usagef("--prompt is missing: a text to continue")

@@ -36,13 +36,14 @@ var (
 	promptFlags = []string{"virtual-tokens", "prompt-init", "prompt-init-text"}
 	loraFlags   = []string{"rank", "alpha", "dropout", "rslora", "rank-pattern", "alpha-pattern", "lora-plus-ratio", "target-modules",
 		"num-layers", "modules-to-save"}
+	bottleneckFlags = []string{"reduction-factor", "non-linearity"}
 )
 
 // tuneMethods are all methods, in the order of the help.
 var tuneMethods = []tuneMethod{
 	{"lora", loraFlags, func(f methodFlags) (peft.Config, error) { return f.lora(false) }, loraLR, true},
 	{"dora", loraFlags, func(f methodFlags) (peft.Config, error) { return f.lora(true) }, loraLR, true},
-	{"ia3", []string{"target-modules"}, func(f methodFlags) (peft.Config, error) { return peft.IA3Config{Targets: f.targets("")}, nil }, fixedLR(5e-3), true},
+	{"ia3", []string{"target-modules"}, func(f methodFlags) (peft.Config, error) { return f.ia3(), nil }, fixedLR(5e-3), true},
 	{"ln-tuning", []string{"target-modules"}, func(f methodFlags) (peft.Config, error) {
 		return peft.LayerNormConfig{Targets: f.targets("")}, nil
 	}, loraLR, true},
@@ -61,8 +62,14 @@ var tuneMethods = []tuneMethod{
 			Text: f.text, Seed: f.Uint64("seed")}, nil
 	}, fixedLR(3e-2), false},
 	{"llama-adapter", []string{"virtual-tokens", "num-layers"}, func(f methodFlags) (peft.Config, error) {
-		return peft.AdaptionConfig{Tokens: f.Int("virtual-tokens"), Layers: f.upperLayers(), Seed: f.Uint64("seed")}, nil
+		return f.adaption(), nil
 	}, fixedLR(5e-3), true},
+	{"llama-adapter-v2", []string{"virtual-tokens", "num-layers"}, func(f methodFlags) (peft.Config, error) {
+		return peft.Adaption2Config{AdaptionConfig: f.adaption()}, nil
+	}, fixedLR(5e-3), true},
+	{"seq-bn", bottleneckFlags, func(f methodFlags) (peft.Config, error) { return f.bottleneck(peft.SeqBn()), nil }, loraLR, false},
+	{"double-seq-bn", bottleneckFlags, func(f methodFlags) (peft.Config, error) { return f.bottleneck(peft.DoubleSeqBn()), nil }, loraLR, false},
+	{"par-bn", bottleneckFlags, func(f methodFlags) (peft.Config, error) { return f.bottleneck(peft.ParBn()), nil }, loraLR, true},
 }
 
 // methodNames are the values of --method.
@@ -170,6 +177,16 @@ func patterns[T any](text, flag string, parse func(string) (T, error)) (map[stri
 	return all, nil
 }
 
+// ia3 scales the inputs of the MLP's down projection, as PEFT's own choice of targets
+// does, and the outputs of the others.
+func (f methodFlags) ia3() peft.IA3Config {
+	c := peft.IA3Config{Targets: f.targets("")}
+	if !c.Targets.IsZero() {
+		c.Feedforward = peft.Named("down_proj")
+	}
+	return c
+}
+
 func (f methodFlags) tokens() (peft.Config, error) {
 	var c peft.TokensConfig
 	for _, s := range list(f.String("token-ids")) {
@@ -189,6 +206,22 @@ func (f methodFlags) prefix() (peft.Config, error) {
 		return nil, usagef("--prompt-init %s: a prefix starts from zero, random or text, and with --encoder-hidden from that network", c.Init)
 	}
 	return c, nil
+}
+
+func (f methodFlags) adaption() peft.AdaptionConfig {
+	return peft.AdaptionConfig{Tokens: f.Int("virtual-tokens"), Layers: max(0, f.Int("num-layers")), Seed: f.Uint64("seed")}
+}
+
+// bottleneck changes one of AdapterHub's forms.
+func (f methodFlags) bottleneck(c peft.BottleneckConfig) peft.BottleneckConfig {
+	if r := f.Float64("reduction-factor"); r > 0 {
+		c.Reduction = r
+	}
+	if act := f.String("non-linearity"); act != "" {
+		c.Act = act
+	}
+	c.Seed = f.Uint64("seed")
+	return c
 }
 
 // promptInit is --prompt-init, or what follows from --prompt-init-text.
@@ -213,9 +246,6 @@ func (f methodFlags) targets(otherwise string) peft.Modules {
 	}
 	return peft.Named(list(text)...)
 }
-
-// upperLayers is --num-layers in the count of a model's layers, 0 if not given.
-func (f methodFlags) upperLayers() int { return max(0, f.Int("num-layers")) }
 
 // Default learning rates. That of LoRA falls with the width of the model, as Adam's
 // best rate does (arXiv 2203.03466): 2e-4 at 4096, where that is the usual choice, and
@@ -259,6 +289,10 @@ func describe(c peft.Config) string {
 		return fmt.Sprintf("prompts of %s for %s", count(c.Tokens, "virtual token"), count(c.Tasks, "task"))
 	case peft.AdaptionConfig:
 		return fmt.Sprintf("LLaMA-Adapter of %s in %s", count(c.Tokens, "vector"), count(c.Layers, "layer"))
+	case peft.Adaption2Config:
+		return fmt.Sprintf("LLaMA-Adapter v2 of %s in %s", count(c.Tokens, "vector"), count(c.Layers, "layer"))
+	case peft.BottleneckConfig:
+		return fmt.Sprintf("%s, 1/%g of the width, %s", c.Name(), c.Reduction, c.Act)
 	case peft.TokensConfig:
 		return fmt.Sprintf("embeddings of %s", count(len(c.Tokens), "token"))
 	}

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/formats"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/tokenizer"
@@ -104,9 +108,9 @@ func directory(flag, name string) (fs.FS, error) {
 	return os.DirFS(name), nil
 }
 
-// loadAdapter loads an adapter's directory that a flag names.
+// loadAdapter loads an adapter, in any format, that a flag names.
 func loadAdapter(c *cli.Context, out *output, flag, name string, model *transformer.Model) (peft.Method, error) {
-	dir, err := directory("--"+flag, name)
+	s, err := readAdapter(flag, name, model.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -114,19 +118,111 @@ func loadAdapter(c *cli.Context, out *output, flag, name string, model *transfor
 	if _, plan := model.Backend().(*tensor.Plan); plan {
 		warn = nil // it is loaded once more
 	}
-	m, err := peft.Load(c.Context, dir, model, peft.LoadOptions{PromptScale: peft.PromptScale(c.String("prompt-scale")), Warn: warn})
+	m, err := s.Load(c.Context, model, peft.LoadOptions{PromptScale: peft.PromptScale(c.String("prompt-scale")), Warn: warn})
 	if err != nil {
 		return nil, fmt.Errorf("--%s %s: %w", flag, name, err)
 	}
 	return m, nil
 }
 
-// optionalAdapter is loadAdapter of --adapter, or nil without it.
-func (b *base) optionalAdapter(c *cli.Context, out *output) (peft.Method, error) {
-	if c.String("adapter") == "" {
-		return nil, nil
+// readAdapter reads an adapter for a model, which may be nil.
+func readAdapter(flag, name string, config *transformer.Config) (*peft.State, error) {
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--%s %s: no such file or directory", flag, name)
 	}
-	return loadAdapter(c, out, "adapter", c.String("adapter"), b.model)
+	s, _, err := formats.Read(name, formats.Options{Model: config})
+	if err != nil {
+		return nil, fmt.Errorf("--%s %w", flag, err)
+	}
+	return s, nil
+}
+
+// adapterSet are the adapters of a command, with what their additions are multiplied
+// by.
+type adapterSet struct {
+	methods  []peft.Method
+	adapters []transformer.Adapter
+}
+
+// setOf holds a method that may be nil, which the set doesn't close.
+func setOf(m peft.Method) *adapterSet {
+	if m == nil {
+		return &adapterSet{}
+	}
+	return &adapterSet{[]peft.Method{m}, []transformer.Adapter{m}}
+}
+
+// openAdapters loads the adapters of --adapter, each DIR or DIR:FACTOR; none without it.
+func (b *base) openAdapters(c *cli.Context, out *output) (*adapterSet, error) {
+	set := &adapterSet{}
+	for _, value := range c.StringSlice("adapter") {
+		if err := set.add(c, out, value, b.model); err != nil {
+			return nil, errors.Join(err, set.Close())
+		}
+	}
+	return set, nil
+}
+
+func (s *adapterSet) add(c *cli.Context, out *output, value string, model *transformer.Model) error {
+	name, factor, err := splitFactor(value)
+	if err != nil {
+		return err
+	}
+	m, err := loadAdapter(c, out, "adapter", name, model)
+	if err != nil {
+		return err
+	}
+	s.methods = append(s.methods, m)
+	var a transformer.Adapter = m
+	if factor != 1 {
+		if a, err = peft.Scaled(m, factor); err != nil {
+			return fmt.Errorf("--adapter %s: %w", value, err)
+		}
+	}
+	s.adapters = append(s.adapters, a)
+	return nil
+}
+
+// splitFactor takes DIR:FACTOR apart. A colon in a name that exists is part of it.
+func splitFactor(value string) (name string, factor float64, err error) {
+	i := strings.LastIndex(value, ":")
+	if _, missing := os.Stat(value); i < 1 || missing == nil {
+		return value, 1, nil
+	}
+	if factor, err = strconv.ParseFloat(value[i+1:], 64); err != nil {
+		return value, 1, nil // which doesn't exist: the error comes with its name
+	}
+	if math.IsNaN(factor) || math.IsInf(factor, 0) {
+		return "", 0, usagef("--adapter %s: no factor", value)
+	}
+	return value[:i], factor, nil
+}
+
+// virtual is the number of virtual tokens in front of a sequence, and taken that of
+// positions that are taken before the text.
+func (s *adapterSet) virtual() int {
+	n := 0
+	for _, m := range s.methods {
+		n += virtual(m)
+	}
+	return n
+}
+
+func (s *adapterSet) taken() int {
+	n := 0
+	for _, m := range s.methods {
+		n += taken(m)
+	}
+	return n
+}
+
+// Close frees the adapters.
+func (s *adapterSet) Close() error {
+	var err error
+	for _, m := range s.methods {
+		err = errors.Join(err, m.Close())
+	}
+	return err
 }
 
 // needTokens returns the tokenizer of a model that must have one.

@@ -65,7 +65,7 @@ func newPlan(c *cli.Context) (*plan, error) {
 		loader: data.Loader{Batch: c.Int("batch-size"), Accumulate: c.Int("grad-accum"), InOrder: c.Bool("no-shuffle"), Seed: seed},
 		epochs: c.Int("epochs"), warmupRatio: c.Float64("warmup-ratio"),
 		train: peft.TrainConfig{Steps: c.Int("steps"), LR: c.Float64("lr"), Schedule: peft.Schedule(c.String("lr-schedule")),
-			Warmup: c.Int("warmup-steps"), WeightDecay: c.Float64("weight-decay"), MaxGradNorm: c.Float64("max-grad-norm")},
+			Warmup: c.Int("warmup-steps"), WeightDecay: c.Float64("weight-decay"), MaxGradNorm: c.Float64("max-grad-norm"), Seed: seed},
 		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
 		out: c.String("out"), logFile: c.String("log-jsonl"),
 	}
@@ -113,6 +113,7 @@ var bounds = []struct {
 	{"dropout", 0, 0.99, false},
 	{"lora-plus-ratio", 1, 1e6, false},
 	{"encoder-hidden", 1, 1 << 20, false},
+	{"reduction-factor", 0, 1e6, true},
 	{"tasks", 1, 1 << 16, false},
 	{"task-rank", 1, 1 << 20, false},
 	{"lr", 0, math.MaxFloat32, true},

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"slices"
 	"strings"
 
-	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -14,18 +12,19 @@ const promptPiece = 128
 
 // generation is a text to be continued.
 type generation struct {
-	base   *base
-	method peft.Method // may be nil
-	ids    []int32
+	base *base
+	with *adapterSet
+	ids  []int32
+	task int // of a multitask prompt
 	transformer.Generation
 }
 
 // run continues the text. emit, if given, gets it piece by piece. What comes back are
 // the new ids and the new text.
 func (g generation) run(ctx context.Context, emit func(string) error) (ids []int32, text string, err error) {
-	size := virtual(g.method) + len(g.ids) + g.MaxTokens
+	size := g.with.virtual() + len(g.ids) + g.MaxTokens
 	r, err := g.base.model.NewRun(transformer.RunOptions{
-		Batch: 1, Length: min(promptPiece, size), Context: size, Adapters: adapters(g.method),
+		Batch: 1, Length: min(promptPiece, size), Context: size, Adapters: g.with.adapters,
 	})
 	if err != nil {
 		return nil, "", err
@@ -43,7 +42,8 @@ func (g generation) run(ctx context.Context, emit func(string) error) (ids []int
 	for _, id := range g.ids {
 		stream.Next(id) // so that the new text begins with its space
 	}
-	for id, err := range r.Generate(ctx, slices.Concat(r.Virtual(), g.ids), g.Generation) {
+	prompt := r.WithPrompt(transformer.Batch{IDs: [][]int32{g.ids}, Tasks: []int{g.task}}).IDs[0]
+	for id, err := range r.Generate(ctx, prompt, g.Generation) {
 		if err != nil {
 			return ids, text, err
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/formats"
 )
 
 // runName is the file of a saved adapter that says how it was made.
@@ -53,6 +54,20 @@ func checkWritable(dir string) error {
 	return os.Remove(probe)
 }
 
+// writeAdapter writes an adapter in PEFT's format, and AdapterHub's own methods in
+// AdapterHub's.
+func writeAdapter(ctx context.Context, dir string, m peft.Method, baseModel string) error {
+	if _, bottleneck := m.Config().(peft.BottleneckConfig); !bottleneck {
+		return peft.Save(ctx, dir, m, peft.SaveOptions{BaseModel: baseModel})
+	}
+	s, err := peft.StateOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	s.Base = baseModel
+	return formats.Write(dir, s, formats.AdapterHub, formats.Options{Model: m.Model().Config})
+}
+
 // saveAdapter writes an adapter and its report beside dir and then moves them there,
 // so that dir is complete or not there.
 func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel string, report any) (err error) {
@@ -72,7 +87,7 @@ func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel strin
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return err
 	}
-	if err := peft.Save(ctx, temp, m, peft.SaveOptions{BaseModel: baseModel}); err != nil {
+	if err := writeAdapter(ctx, temp, m, baseModel); err != nil {
 		return err
 	}
 	f, err := os.Create(filepath.Join(temp, runName))

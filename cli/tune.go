@@ -71,6 +71,8 @@ func tuneFlags() []cli.Flag {
 			Usage: "lora, dora, ia3, ln-tuning, full: `LIST` of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj, or all-linear; also embed_tokens, lm_head, norms where the method has them"},
 		&cli.StringFlag{Name: "modules-to-save", Category: groupMethod, Usage: "lora, dora: train `LIST` of modules as a whole, such as lm_head"},
 		&cli.IntFlag{Name: "num-layers", Value: -1, Category: groupMethod, DefaultText: "all; llama-adapter: all but two", Usage: "lora, dora, llama-adapter: change only the upper `N` layers"},
+		&cli.Float64Flag{Name: "reduction-factor", Category: groupMethod, DefaultText: "16; par-bn: 2", Usage: "bottlenecks: the network is 1/`N` as wide as the model"},
+		&cli.StringFlag{Name: "non-linearity", Category: groupMethod, DefaultText: "relu; double-seq-bn: swish", Usage: "bottlenecks: `F`, one of " + strings.Join(peft.NonLinearities(), ", ")},
 		&cli.StringFlag{Name: "token-ids", Category: groupMethod, Usage: "tokens: `LIST` of the ids whose embeddings are trained"},
 
 		&cli.IntFlag{Name: "steps", Value: 300, Category: groupLoop, Usage: "`N` optimizer steps, however many epochs that is"},

@@ -51,7 +51,7 @@ func (j *job) openSample(*cli.Context) (err error) {
 		}
 		s.Prompt = j.tokens.Decode(j.prompt, true)
 	}
-	room := j.ckpt.Config.MaxPositions - virtual(j.method) - len(j.prompt)
+	room := j.ckpt.Config.MaxPositions - taken(j.method) - len(j.prompt)
 	if len(j.prompt) == 0 || room < 1 {
 		if j.plan.samplePrompt != "" {
 			return usagef("--sample-prompt: %s leave no room in a model with %d positions", count(len(j.prompt), "token"), j.ckpt.Config.MaxPositions)
@@ -75,7 +75,7 @@ func (j *job) exampleToShow() data.Example {
 // continued returns how the model, or the tuned model, goes on.
 func (j *job) continued(ctx context.Context, m peft.Method) (string, error) {
 	room := j.ckpt.Config.MaxPositions - virtual(m) - len(j.prompt)
-	g := generation{base: j.base, method: m, ids: j.prompt, Generation: transformer.Generation{MaxTokens: min(sampleLength, room)}}
+	g := generation{base: j.base, with: setOf(m), ids: j.prompt, Generation: transformer.Generation{MaxTokens: min(sampleLength, room)}}
 	if j.sample.Expected == "" { // the most likely text of a small model goes in circles
 		g.Sampling = transformer.Sampling{Temperature: 0.8, TopP: 0.95, Seed: j.plan.loader.Seed}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/gpupeft/gpupeft/transformer"
@@ -22,6 +23,7 @@ type TrainConfig struct {
 	Eps         float64  // 0 means 1e-8
 	WeightDecay float64  // decoupled
 	MaxGradNorm float64  // clip the global norm; 0: don't
+	Seed        uint64   // of dropout
 }
 
 // check fills in the defaults.
@@ -39,6 +41,11 @@ func (c *TrainConfig) check() error {
 			c.Steps, c.LR, c.Warmup, c.WeightDecay, c.MaxGradNorm, ErrConfig)
 	}
 	return c.Schedule.check()
+}
+
+// dropout seeds the dropout of a batch of a step; never 0.
+func (c TrainConfig) dropout(step, batch int) uint64 {
+	return rand.NewPCG(c.Seed, uint64(step)<<20|uint64(batch)).Uint64() | 1
 }
 
 // Step is the record of one optimizer step.
@@ -91,6 +98,7 @@ func trainStep(ctx context.Context, r *transformer.Run, o *adamW, batches []tran
 	s := Step{Step: t, LR: o.config.LR * o.config.Schedule.Factor(t-1, o.config.Warmup, o.config.Steps)}
 	prompted := make([]transformer.Batch, len(batches))
 	for i, b := range batches {
+		b.Dropout = o.config.dropout(t, i)
 		prompted[i] = r.WithPrompt(b)
 		s.Targets += prompted[i].Targets()
 		for _, ids := range b.IDs {

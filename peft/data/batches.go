@@ -78,10 +78,15 @@ func (l Loader) order(n int, epoch uint64) []int {
 func gather(examples []Example, indices []int) transformer.Batch {
 	var b transformer.Batch
 	for _, i := range indices {
-		b.IDs = append(b.IDs, examples[i].IDs)
-		b.Labels = append(b.Labels, examples[i].Labels)
+		add(&b, examples[i])
 	}
 	return b
+}
+
+func add(b *transformer.Batch, e Example) {
+	b.IDs = append(b.IDs, e.IDs)
+	b.Labels = append(b.Labels, e.Labels)
+	b.Tasks = append(b.Tasks, e.Task)
 }
 
 // Once returns batches of all examples in order, for evaluation.
@@ -90,8 +95,7 @@ func Once(examples []Example, batch int) iter.Seq2[transformer.Batch, error] {
 		for list := range slices.Chunk(examples, max(1, batch)) {
 			var b transformer.Batch
 			for _, e := range list {
-				b.IDs = append(b.IDs, e.IDs)
-				b.Labels = append(b.Labels, e.Labels)
+				add(&b, e)
 			}
 			if !yield(b, nil) {
 				return

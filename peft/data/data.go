@@ -17,7 +17,10 @@ var (
 
 // Example is one sequence. Labels[t] is IDs[t] where the token is a target, and
 // transformer.Masked where it isn't.
-type Example struct{ IDs, Labels []int32 }
+type Example struct {
+	IDs, Labels []int32
+	Task        int // for a prompt of several tasks
+}
 
 // Targets counts the tokens that a model without a soft prompt has a loss on: all
 // with a label but the first.

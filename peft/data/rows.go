@@ -125,8 +125,19 @@ func (r row) ints(name string) ([]int32, error) {
 	return list, nil
 }
 
-// example makes an example of a row, of any length.
+// example makes an example of a row, of any length. Every format may have a task.
 func (r row) example(f Format, o Options) (Example, error) {
+	e, err := r.sequence(f, o)
+	if raw, ok := r["task"]; ok && err == nil {
+		if json.Unmarshal(raw, &e.Task) != nil || e.Task < 0 {
+			err = fmt.Errorf("field \"task\" is %s, want 0, 1, …: %w", raw, ErrFormat)
+		}
+	}
+	return e, err
+}
+
+// sequence makes its tokens and labels.
+func (r row) sequence(f Format, o Options) (Example, error) {
 	switch f {
 	case Ready:
 		return r.ready(o)
