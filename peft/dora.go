@@ -36,8 +36,8 @@ func (s loraSite) magnitude(m *transformer.Model) spec {
 
 // eachRow calls f with the rows of a weight, in float32.
 func eachRow(ctx context.Context, m *transformer.Model, name string, f func(r int, row []float32)) error {
-	if _, plan := m.Backend().(*tensor.Plan); plan {
-		return nil // there are no values
+	if planned(m.Backend()) {
+		return nil
 	}
 	w := m.Weight(name)
 	step := max(1, 1<<20/w.Cols()/64) * 64 // rows that begin where any backend can read

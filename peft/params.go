@@ -123,7 +123,7 @@ func (p *Params) fill(ctx context.Context, s spec, at place) (Param, error) {
 	if q.Value, err = part(g.Value, at.first, s); err != nil {
 		return q, err
 	}
-	if q.Grad, err = part(g.Grad, at.first, s); err != nil || s.init == nil {
+	if q.Grad, err = part(g.Grad, at.first, s); err != nil || s.init == nil || planned(p.backend) {
 		return q, err
 	}
 	values := make([]float32, s.len())
@@ -131,6 +131,12 @@ func (p *Params) fill(ctx context.Context, s spec, at place) (Param, error) {
 		return q, fmt.Errorf("%s: %w", s.name, err)
 	}
 	return q, tensor.WriteFloats(ctx, p.backend, q.Value, values)
+}
+
+// planned says whether a backend has no memory: then there are no values.
+func planned(b tensor.Backend) bool {
+	_, ok := b.(*tensor.Plan)
+	return ok
 }
 
 func part(flat *tensor.Tensor, first int, s spec) (*tensor.Tensor, error) {
