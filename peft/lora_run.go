@@ -8,6 +8,9 @@ import (
 // attachLoRA plugs LoRA into a run. For each token, a run that trains keeps r values at
 // each target; others share them.
 func attachLoRA(m *method, s *scratch, c LoRAConfig, sites []loraSite, saved savedWeights) *transformer.Attachment {
+	if m.factor == 0 { // which operations take for 1
+		return &transformer.Attachment{}
+	}
 	at := &transformer.Attachment{Weight: saved.attach(m)}
 	parts := map[string]loraPart{}
 	var dora []*doraScale

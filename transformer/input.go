@@ -199,7 +199,7 @@ func (r *Run) WithPrompt(b Batch) Batch {
 	out := Batch{Dropout: b.Dropout, Tasks: b.Tasks}
 	for s, ids := range b.IDs {
 		task := 0
-		if s < len(b.Tasks) {
+		if s < len(b.Tasks) && prompt.Rows.Rows() > prompt.Tokens { // one of several
 			task = b.Tasks[s]
 		}
 		virtual := make([]int32, prompt.Tokens)
