@@ -12,12 +12,6 @@ import (
 	"github.com/gpupeft/gpupeft/peft/data"
 )
 
-// The values of --method.
-const (
-	methodPrompt = "prompt"
-	methodLoRA   = "lora"
-)
-
 // plan is what the flags of tune ask for. Fields that depend on model and data are
 // filled in when those are known.
 type plan struct {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -318,13 +317,4 @@ func length(row []float32) float64 {
 		sum += float64(v) * float64(v)
 	}
 	return math.Sqrt(sum)
-}
-
-// bySite finds a target for a projection.
-func bySite(sites []loraSite, layer int, p transformer.Proj) (loraSite, bool) {
-	i := slices.IndexFunc(sites, func(s loraSite) bool { return s.kind == projection && s.layer == layer && s.proj == p })
-	if i < 0 {
-		return loraSite{}, false
-	}
-	return sites[i], true
 }
