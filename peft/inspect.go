@@ -72,10 +72,7 @@ func (s *State) change(name string) float64 {
 		return 0
 	}
 	r, in, out := a.Shape[0], a.Shape[1], b.Shape[0]
-	scale := alpha / float64(r)
-	if c.RSLoRA {
-		scale = alpha / math.Sqrt(float64(r))
-	}
+	scale := c.scale(alpha, r)
 	sum := 0.0
 	for i := range r {
 		for j := range r {

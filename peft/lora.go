@@ -132,10 +132,7 @@ func (c LoRAConfig) sites(m *transformer.Model) ([]loraSite, error) {
 		if c.DoRA && x.kind == embedding {
 			return nil, fmt.Errorf("DoRA of %s: %w", x.name, transformer.ErrUnsupported)
 		}
-		s.scale = float32(s.alpha / float64(s.rank))
-		if c.RSLoRA {
-			s.scale = float32(s.alpha / math.Sqrt(float64(s.rank)))
-		}
+		s.scale = float32(c.scale(s.alpha, s.rank))
 		sites = append(sites, s)
 	}
 	return sites, nil

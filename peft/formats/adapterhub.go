@@ -124,7 +124,7 @@ func readHubLoRA(f hubFile, all map[string]peft.Matrix) (*peft.State, error) {
 	if err := json.Unmarshal(f.Config, &c); err != nil {
 		return nil, malformed("adapter_config.json: config: %v", err)
 	}
-	byModule := map[string]*pair{}
+	byModule := map[string]*peft.LoRAPair{}
 	for name, t := range all {
 		module, what, ok := moduleOf(name, ".loras."+f.Name+".")
 		if !ok || len(t.Shape) != 2 {
@@ -132,46 +132,46 @@ func readHubLoRA(f hubFile, all map[string]peft.Matrix) (*peft.State, error) {
 		}
 		p := byModule[module]
 		if p == nil {
-			p = &pair{module: module}
+			p = &peft.LoRAPair{Module: module}
 			byModule[module] = p
 		}
 		if what == "lora_A" {
-			p.a = t
+			p.A = t
 		} else {
-			p.b = t
+			p.B = t
 		}
 	}
 	if c.Mode == "scale" {
 		return readHubIA3(c, byModule)
 	}
-	var pairs []pair
+	var pairs []peft.LoRAPair
 	for _, module := range sorted(byModule) {
 		p := byModule[module]
-		if len(p.a.Shape) != 2 || len(p.b.Shape) != 2 || p.a.Shape[0] != p.b.Shape[1] || c.Mode != "add" {
-			return nil, malformed("%s: lora_A %v and lora_B %v, composed by %q", module, p.a.Shape, p.b.Shape, c.Mode)
+		if len(p.A.Shape) != 2 || len(p.B.Shape) != 2 || p.A.Shape[0] != p.B.Shape[1] || c.Mode != "add" {
+			return nil, malformed("%s: lora_A %v and lora_B %v, composed by %q", module, p.A.Shape, p.B.Shape, c.Mode)
 		}
-		p.scale = c.Alpha / float64(p.rank())
+		p.Scale = c.Alpha / float64(p.Rank())
 		pairs = append(pairs, *p)
 	}
-	return stateOf(pairs, c.Dropout)
+	return peft.FromPairs(pairs, c.Dropout)
 }
 
 // readHubIA3: the scaling factor is lora_B [out, 1], times alpha (1).
-func readHubIA3(c hubLoRA, byModule map[string]*pair) (*peft.State, error) {
+func readHubIA3(c hubLoRA, byModule map[string]*peft.LoRAPair) (*peft.State, error) {
 	if c.R != 1 || c.Alpha != 1 {
 		return nil, fmt.Errorf("adapter_config.json: composition_mode scale with r %d, alpha %v: %w", c.R, c.Alpha, transformer.ErrUnsupported)
 	}
 	s := &peft.State{Tensors: map[string]peft.Matrix{}}
 	var modules []string
 	for module, p := range byModule {
-		if len(p.b.Shape) != 2 || p.b.Shape[1] != 1 {
-			return nil, malformed("%s: lora_B %v, want one column", module, p.b.Shape)
+		if len(p.B.Shape) != 2 || p.B.Shape[1] != 1 {
+			return nil, malformed("%s: lora_B %v, want one column", module, p.B.Shape)
 		}
-		s.Tensors[prefix+module+".ia3_l"] = p.b
+		s.Tensors[prefix+module+".ia3_l"] = p.B
 		modules = append(modules, module)
 	}
 	slices.Sort(modules)
-	s.Config = peft.IA3Config{Targets: peft.Named(shortNames(modules)...), Feedforward: peft.Named()}
+	s.Config = peft.IA3Config{Targets: peft.Named(peft.ShortNames(modules)...), Feedforward: peft.Named()}
 	return s, nil
 }
 
@@ -239,7 +239,7 @@ func hubModules(modules []string) (c hubLoRA, err error) {
 
 // uniform makes sure that the modules are the same in all layers.
 func uniform(f Format, modules []string) error {
-	if short := shortNames(modules); len(short) > 0 && strings.HasPrefix(short[0], "model.layers.") {
+	if short := peft.ShortNames(modules); len(short) > 0 && strings.HasPrefix(short[0], "model.layers.") {
 		return unsupported(f, "other modules in some layers than in others")
 	}
 	return nil
@@ -253,17 +253,17 @@ func hubPairs(s *peft.State, name string) (any, map[string]peft.Matrix, error) {
 	tensors := map[string]peft.Matrix{}
 	var modules []string
 	for _, p := range pairs {
-		if p.magnitude != nil || p.rank() != pairs[0].rank() || p.scale != pairs[0].scale {
+		if p.Magnitude != nil || p.Rank() != pairs[0].Rank() || p.Scale != pairs[0].Scale {
 			return nil, nil, unsupported(AdapterHub, "DoRA, or other ranks and scales in some modules than in others")
 		}
-		modules = append(modules, p.module)
-		tensors[p.module+".loras."+name+".lora_A"], tensors[p.module+".loras."+name+".lora_B"] = p.a, p.b
+		modules = append(modules, p.Module)
+		tensors[p.Module+".loras."+name+".lora_A"], tensors[p.Module+".loras."+name+".lora_B"] = p.A, p.B
 	}
 	c, err := hubModules(modules)
 	if err == nil {
 		err = uniform(AdapterHub, modules)
 	}
-	c.R, c.Alpha, c.Mode, c.Init = pairs[0].rank(), pairs[0].scale*float64(pairs[0].rank()), "add", "lora"
+	c.R, c.Alpha, c.Mode, c.Init = pairs[0].Rank(), pairs[0].Scale*float64(pairs[0].Rank()), "add", "lora"
 	return c, tensors, err
 }
 

@@ -112,7 +112,7 @@ func readGGUF(path string, _ fs.FS, o Options) (*peft.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stateOf(pairs, 0)
+	return peft.FromPairs(pairs, 0)
 }
 
 // rowOrder says whether q and k are in llama.cpp's order, and checks the architecture.
@@ -133,8 +133,8 @@ func rowOrder(f *gguf.File, o Options) (*transformer.Config, error) {
 	return nil, nil
 }
 
-func ggufPairs(f *gguf.File, alpha float64, order *transformer.Config) ([]pair, error) {
-	var pairs []pair
+func ggufPairs(f *gguf.File, alpha float64, order *transformer.Config) ([]peft.LoRAPair, error) {
+	var pairs []peft.LoRAPair
 	for _, name := range f.Names() {
 		base, ok := strings.CutSuffix(name, ".lora_a")
 		if !ok {
@@ -161,8 +161,8 @@ func ggufPairs(f *gguf.File, alpha float64, order *transformer.Config) ([]pair, 
 		if b.Shape[1] != a.Shape[0] {
 			return nil, malformed("%s: lora_a %v and lora_b %v are no pair", base, a.Shape, b.Shape)
 		}
-		p := pair{module: module, a: a, b: b, scale: alpha / float64(a.Shape[0])}
-		if p.b, err = reordered(order, module, b, false); err != nil {
+		p := peft.LoRAPair{Module: module, A: a, B: b, Scale: alpha / float64(a.Shape[0])}
+		if p.B, err = reordered(order, module, b, false); err != nil {
 			return nil, err
 		}
 		pairs = append(pairs, p)
@@ -232,23 +232,23 @@ func ggufFile(s *peft.State, o Options) ([]gguf.Tensor, error) {
 	alpha := s.Config.(peft.LoRAConfig).Alpha
 	var list []gguf.Tensor
 	for _, p := range pairs {
-		name, ok := ggufName(p.module)
+		name, ok := ggufName(p.Module)
 		switch {
 		case !ok:
-			return nil, unsupported(GGUF, "LoRA of %s", p.module)
-		case p.magnitude != nil:
+			return nil, unsupported(GGUF, "LoRA of %s", p.Module)
+		case p.Magnitude != nil:
 			return nil, unsupported(GGUF, "DoRA (merge it into the model: gpupeft merge)")
-		case p.module == "lm_head" && o.Model.Tied:
+		case p.Module == "lm_head" && o.Model.Tied:
 			return nil, unsupported(GGUF, "LoRA of an output matrix that is tied to the embeddings")
 		}
-		a, b := p.a, p.b
-		if p.module == embedModule {
+		a, b := p.A, p.B
+		if p.Module == embedModule {
 			a = transposed(a)
 		}
-		if b, err = reordered(order, p.module, b, true); err != nil {
+		if b, err = reordered(order, p.Module, b, true); err != nil {
 			return nil, err
 		}
-		list = append(list, ggufTensor(name+".lora_a", a, 1), ggufTensor(name+".lora_b", b, p.scale*float64(p.rank())/alpha))
+		list = append(list, ggufTensor(name+".lora_a", a, 1), ggufTensor(name+".lora_b", b, p.Scale*float64(p.Rank())/alpha))
 	}
 	return list, nil
 }

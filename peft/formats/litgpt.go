@@ -131,7 +131,7 @@ func (l *lit) lora() (*peft.State, error) {
 		return nil, malformed("hyperparameters.yaml: lora_r %q, lora_alpha %q", l.settings["lora_r"], l.settings["lora_alpha"])
 	}
 	dropout, _ := strconv.ParseFloat(l.settings["lora_dropout"], 64) // absent: 0
-	var pairs []pair
+	var pairs []peft.LoRAPair
 	for _, name := range sorted(l.tensors) {
 		base, ok := strings.CutSuffix(name, ".lora_A")
 		if !ok {
@@ -142,7 +142,7 @@ func (l *lit) lora() (*peft.State, error) {
 		if !known || len(a.Shape) != 2 || len(b.Shape) != 2 {
 			return nil, malformed("tensor %q %v and its lora_B %v are no pair", name, a.Shape, b.Shape)
 		}
-		p := pair{module: module, a: a, b: b, scale: alpha / float64(rank)}
+		p := peft.LoRAPair{Module: module, A: a, B: b, Scale: alpha / float64(rank)}
 		if strings.HasSuffix(base, ".attn.qkv") {
 			parts, err := l.split(p, rank)
 			if err != nil {
@@ -151,13 +151,13 @@ func (l *lit) lora() (*peft.State, error) {
 			pairs = append(pairs, parts...)
 			continue
 		}
-		if p.rank() != rank {
+		if p.Rank() != rank {
 			return nil, malformed("tensor %q: %v for lora_r %d", name, a.Shape, rank)
 		}
 		pairs = append(pairs, p)
 	}
-	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.module, b.module) })
-	return stateOf(pairs, dropout)
+	slices.SortFunc(pairs, func(a, b peft.LoRAPair) int { return strings.Compare(a.Module, b.Module) })
+	return peft.FromPairs(pairs, dropout)
 }
 
 // fused are the parts of the projection: their names, rows, and LoRA's switches.
@@ -172,23 +172,23 @@ func (l *lit) fused() []struct {
 }
 
 // split takes the LoRA of the fused projection apart.
-func (l *lit) split(p pair, rank int) ([]pair, error) {
-	var parts []pair
-	in, atA, atB := p.a.Shape[1], 0, 0
+func (l *lit) split(p peft.LoRAPair, rank int) ([]peft.LoRAPair, error) {
+	var parts []peft.LoRAPair
+	in, atA, atB := p.A.Shape[1], 0, 0
 	for _, f := range l.fused() {
 		if l.settings[f.flag] != "true" {
 			continue
 		}
-		if atA+rank > p.a.Shape[0] || atB+f.rows > p.b.Shape[0] || p.b.Shape[1] != rank {
-			return nil, malformed("%s: lora_A %v, lora_B %v for lora_r %d", p.module, p.a.Shape, p.b.Shape, rank)
+		if atA+rank > p.A.Shape[0] || atB+f.rows > p.B.Shape[0] || p.B.Shape[1] != rank {
+			return nil, malformed("%s: lora_A %v, lora_B %v for lora_r %d", p.Module, p.A.Shape, p.B.Shape, rank)
 		}
-		parts = append(parts, pair{module: p.module + "." + f.name, scale: p.scale,
-			a: peft.Matrix{Shape: []int{rank, in}, Values: p.a.Values[atA*in : (atA+rank)*in]},
-			b: peft.Matrix{Shape: []int{f.rows, rank}, Values: p.b.Values[atB*rank : (atB+f.rows)*rank]}})
+		parts = append(parts, peft.LoRAPair{Module: p.Module + "." + f.name, Scale: p.Scale,
+			A: peft.Matrix{Shape: []int{rank, in}, Values: p.A.Values[atA*in : (atA+rank)*in]},
+			B: peft.Matrix{Shape: []int{f.rows, rank}, Values: p.B.Values[atB*rank : (atB+f.rows)*rank]}})
 		atA, atB = atA+rank, atB+f.rows
 	}
-	if atA != p.a.Shape[0] || atB != p.b.Shape[0] {
-		return nil, malformed("%s: lora_A %v, lora_B %v have parts left over", p.module, p.a.Shape, p.b.Shape)
+	if atA != p.A.Shape[0] || atB != p.B.Shape[0] {
+		return nil, malformed("%s: lora_A %v, lora_B %v have parts left over", p.Module, p.A.Shape, p.B.Shape)
 	}
 	return parts, nil
 }

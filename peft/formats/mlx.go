@@ -50,7 +50,7 @@ func readMLX(_ string, dir fs.FS, _ Options) (*peft.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	byModule := map[string]*pair{}
+	byModule := map[string]*peft.LoRAPair{}
 	for name, t := range all {
 		i := strings.LastIndex(name, ".")
 		if i < 0 {
@@ -58,21 +58,21 @@ func readMLX(_ string, dir fs.FS, _ Options) (*peft.State, error) {
 		}
 		module := name[:i]
 		if byModule[module] == nil {
-			byModule[module] = &pair{module: module, scale: f.LoRA.Scale}
+			byModule[module] = &peft.LoRAPair{Module: module, Scale: f.LoRA.Scale}
 		}
-		if err := byModule[module].fromMLX(name[i+1:], t); err != nil {
+		if err := fromMLX(byModule[module], name[i+1:], t); err != nil {
 			return nil, err
 		}
 	}
-	var pairs []pair
+	var pairs []peft.LoRAPair
 	for _, module := range sorted(byModule) {
 		p := byModule[module]
-		if len(p.a.Shape) != 2 || len(p.b.Shape) != 2 || p.rank() != f.LoRA.Rank {
+		if len(p.A.Shape) != 2 || len(p.B.Shape) != 2 || p.Rank() != f.LoRA.Rank {
 			return nil, malformed("%s: lora_a, lora_b and rank %d don't fit", module, f.LoRA.Rank)
 		}
 		pairs = append(pairs, *p)
 	}
-	s, err := stateOf(pairs, f.LoRA.Dropout)
+	s, err := peft.FromPairs(pairs, f.LoRA.Dropout)
 	if err == nil {
 		s.Base = f.Model
 	}
@@ -80,22 +80,22 @@ func readMLX(_ string, dir fs.FS, _ Options) (*peft.State, error) {
 }
 
 // fromMLX takes one of a module's tensors.
-func (p *pair) fromMLX(what string, t peft.Matrix) error {
+func fromMLX(p *peft.LoRAPair, what string, t peft.Matrix) error {
 	switch what {
 	case "lora_a", "lora_b":
-		m, err := matrix(p.module+"."+what, t)
+		m, err := matrix(p.Module+"."+what, t)
 		if err != nil {
 			return err
 		}
 		if what == "lora_a" {
-			p.a = transposed(m)
+			p.A = transposed(m)
 		} else {
-			p.b = transposed(m)
+			p.B = transposed(m)
 		}
 	case "m":
-		p.magnitude = &t
+		p.Magnitude = &t
 	default:
-		return malformed("tensor %q is no part of LoRA", p.module+"."+what)
+		return malformed("tensor %q is no part of LoRA", p.Module+"."+what)
 	}
 	return nil
 }
@@ -113,25 +113,25 @@ func mlxOf(s *peft.State, o Options) (mlxFile, map[string]peft.Matrix, error) {
 		return f, nil, err
 	}
 	first, tensors := pairs[0], map[string]peft.Matrix{}
-	f.LoRA = mlxParameters{Rank: first.rank(), Scale: first.scale, Dropout: s.Config.(peft.LoRAConfig).Dropout}
+	f.LoRA = mlxParameters{Rank: first.Rank(), Scale: first.Scale, Dropout: s.Config.(peft.LoRAConfig).Dropout}
 	layers, keys := map[string]map[string]bool{}, map[string]bool{}
 	for _, p := range pairs {
-		if p.rank() != f.LoRA.Rank || p.scale != f.LoRA.Scale {
-			return f, nil, unsupported(MLX, "other ranks or scales in some modules than in others (%s)", p.module)
+		if p.Rank() != f.LoRA.Rank || p.Scale != f.LoRA.Scale {
+			return f, nil, unsupported(MLX, "other ranks or scales in some modules than in others (%s)", p.Module)
 		}
-		key := p.module
-		if l, ok := layerOf(p.module); ok {
-			key = strings.TrimPrefix(p.module, "model.layers."+l+".")
+		key := p.Module
+		if l, ok := layerOf(p.Module); ok {
+			key = strings.TrimPrefix(p.Module, "model.layers."+l+".")
 			if layers[l] == nil {
 				layers[l] = map[string]bool{}
 			}
 			layers[l][key] = true
 		}
 		keys[key] = true
-		tensors[p.module+".lora_a"], tensors[p.module+".lora_b"] = transposed(p.a), transposed(p.b)
-		if p.magnitude != nil {
+		tensors[p.Module+".lora_a"], tensors[p.Module+".lora_b"] = transposed(p.A), transposed(p.B)
+		if p.Magnitude != nil {
 			f.Type = "dora"
-			tensors[p.module+".m"] = *p.magnitude
+			tensors[p.Module+".m"] = *p.Magnitude
 		}
 	}
 	f.LoRA.Keys = sorted(keys)
