@@ -44,6 +44,7 @@ $(VENV): testdata/requirements.txt
 golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gguf and bitsandbytes, anew
 	$(VENV)/bin/python testdata/golden/generate.py
 	$(VENV)/bin/python testdata/methods/generate.py
+	$(VENV)/bin/python testdata/methods/combine.py
 	$(VENV)/bin/python testdata/torch/generate.py
 	$(VENV)/bin/python testdata/tokenizers/generate.py
 	$(VENV)/bin/python testdata/quant/quant.py
