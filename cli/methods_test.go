@@ -116,12 +116,22 @@ func TestConvert(t *testing.T) {
 	if got := eval(adapter + ":0"); math.Abs(got.Tuned.Loss-got.Base.Loss) > 1e-6 {
 		t.Errorf("nothing of the adapter: loss %v, want %v", got.Tuned.Loss, got.Base.Loss)
 	}
+	both := filepath.Join(dir, "both")
+	made := decode[struct{ Rank int }](t, must(t, "combine", "--adapter", adapter+":0.25", "--adapter", filepath.Join(dir, "mlx:0.75"), "--out", both, "--json").out)
+	if got := eval(both); math.Abs(got.Tuned.Loss-want.Tuned.Loss) > 1e-5 || made.Rank != 16 {
+		t.Errorf("combined: loss %v, rank %d, want %v, 16", got.Tuned.Loss, made.Rank, want.Tuned.Loss)
+	}
 	for args, says := range map[string]string{
-		"convert --to mlx --out x":                                        "--adapter is missing",
-		"convert --adapter " + adapter + " --to zip --out " + dir + "/x":  `format "zip" (known: peft, adapterhub, mlx, gguf)`,
-		"convert --adapter " + adapter + " --to gguf --out " + dir + "/x": "which model is it for?",
-		"convert --adapter " + dir + "/none --to mlx --out " + dir + "/x": "no such file or directory",
-		"convert --adapter " + dir + " --to mlx --out " + dir + "/x":      "is no adapter",
+		"combine --adapter " + adapter:                                          "--adapter and --out are needed",
+		"combine --how mean --adapter " + adapter + " --out " + dir + "/x":      "known: cat, svd",
+		"combine --majority vote --adapter " + adapter + " --out " + dir + "/x": "known: total, frequency",
+		"combine --adapter " + adapter + " --out " + both:                       "exists",
+		"combine --adapter " + dir + "/none --out " + dir + "/x":                "no such file or directory",
+		"convert --to mlx --out x":                                              "--adapter is missing",
+		"convert --adapter " + adapter + " --to zip --out " + dir + "/x":        `format "zip" (known: peft, adapterhub, mlx, gguf)`,
+		"convert --adapter " + adapter + " --to gguf --out " + dir + "/x":       "which model is it for?",
+		"convert --adapter " + dir + "/none --to mlx --out " + dir + "/x":       "no such file or directory",
+		"convert --adapter " + dir + " --to mlx --out " + dir + "/x":            "is no adapter",
 		"inspect-adapter":                    "want one directory or file",
 		"inspect-adapter --top 0 " + adapter: "--top 0",
 		"eval --model " + model + " --data " + rows + " --adapter " + adapter + ":x": "no such file or directory",
