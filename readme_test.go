@@ -47,9 +47,10 @@ func TestReadme(t *testing.T) {
 	if err := os.WriteFile(rows, []byte(strings.Repeat(row, 20)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	stand := map[string]string{
-		"llama-3.2-1b": filepath.Join("transformer", "demo", "model"), "rows.jsonl": rows, "adapter": filepath.Join(dir, "adapter"),
-		"llama-q4_0.gguf": filepath.Join(dir, "llama-q4_0.gguf"), "merged.gguf": filepath.Join(dir, "merged.gguf"), "qlora": filepath.Join(dir, "qlora"),
+	stand := map[string]string{"llama-3.2-1b": filepath.Join("transformer", "demo", "model"), "rows.jsonl": rows,
+		"other:0.5": filepath.Join(dir, "adapter") + ":0.5"} // a reader's second adapter
+	for _, name := range []string{"adapter", "llama-q4_0.gguf", "merged.gguf", "qlora", "adapter.gguf", "both"} {
+		stand[name] = filepath.Join(dir, name)
 	}
 	ran := 0
 	for _, line := range readmeCommands(t) {

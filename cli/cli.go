@@ -32,8 +32,8 @@ type program struct {
 }
 
 const description = `gpupeft trains small additions to a frozen Llama, Mistral or Gemma model: soft
-prompts and LoRA matrices, saved in the format of Hugging Face PEFT. It computes
-on any GPU that Vulkan, Metal or Direct3D 12 reach, and on the CPU.
+prompts, LoRA and other adapters, saved in the format of Hugging Face PEFT. It
+computes on any GPU that Vulkan, Metal or Direct3D 12 reach, and on the CPU.
 
 Try it without any files; this trains a small built-in model for about a minute:
 
