@@ -2,6 +2,7 @@ package peft_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -212,6 +213,9 @@ func TestMethodFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if method != "full" {
+			sameTensors(t, g.Dir, dirs[0])
+		}
 		if !slices.Equal(logits(loaded(t, dirs[0], m)), logits(a)) {
 			t.Error("what was saved gives other logits")
 		}
@@ -225,6 +229,28 @@ func TestMethodFiles(t *testing.T) {
 			}
 		}
 	})
+}
+
+// sameTensors compares the tensors' names and shapes in two directories, but for the
+// copies of the model's own embeddings that PEFT adds to some.
+func sameTensors(t *testing.T, theirs, ours string) {
+	t.Helper()
+	shapes := func(dir string) map[string]string {
+		all, _, err := peft.ReadTensors(os.DirFS(dir), "adapter_model.safetensors")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]string{}
+		for name, x := range all {
+			if !strings.HasSuffix(name, ".base_layer.weight") {
+				out[name] = fmt.Sprint(x.Shape)
+			}
+		}
+		return out
+	}
+	if want, got := shapes(theirs), shapes(ours); !maps.Equal(want, got) {
+		t.Errorf("tensors %v, PEFT has %v", got, want)
+	}
 }
 
 func loaded(t *testing.T, dir string, m *transformer.Model) peft.Method {

@@ -25,7 +25,8 @@ func Named(names ...string) Modules { return Modules{Names: append([]string{}, n
 // AllLinear stands for all projections of the layers.
 const AllLinear = "all-linear"
 
-// MarshalJSON writes PEFT's form: a string, or a sorted list.
+// MarshalJSON writes PEFT's form: a string, or a sorted list. PEFT knows AllLinear as a
+// string alone and stores the projections' names for it, as is done here.
 func (m Modules) MarshalJSON() ([]byte, error) {
 	switch {
 	case m.Pattern != "":
@@ -33,7 +34,13 @@ func (m Modules) MarshalJSON() ([]byte, error) {
 	case m.Names == nil:
 		return []byte("null"), nil
 	}
-	return json.Marshal(slices.Compact(slices.Sorted(slices.Values(m.Names))))
+	names := slices.DeleteFunc(slices.Clone(m.Names), func(n string) bool { return n == AllLinear })
+	if len(names) < len(m.Names) {
+		for p := range transformer.NumProj {
+			names = append(names, p.Module(0)[strings.LastIndex(p.Module(0), ".")+1:])
+		}
+	}
+	return json.Marshal(slices.Compact(slices.Sorted(slices.Values(names))))
 }
 
 // UnmarshalJSON reads a list or a string.

@@ -98,6 +98,23 @@ func TestLoRAInit(t *testing.T) {
 	}
 }
 
+// TestAllLinearSaved: PEFT takes "all-linear" as the only word, not in a list, and has
+// names in files itself.
+func TestAllLinearSaved(t *testing.T) {
+	for _, test := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{peft.AllLinear}, `["down_proj","gate_proj","k_proj","o_proj","q_proj","up_proj","v_proj"]`},
+		{[]string{"lm_head", peft.AllLinear, "q_proj"}, `["down_proj","gate_proj","k_proj","lm_head","o_proj","q_proj","up_proj","v_proj"]`},
+		{[]string{"v_proj", "q_proj"}, `["q_proj","v_proj"]`},
+	} {
+		if got, err := json.Marshal(peft.Named(test.names...)); err != nil || string(got) != test.want {
+			t.Errorf("%v: %s, %v, want %s", test.names, got, err, test.want)
+		}
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	m := cpuModel(t, "llama2")
 	for _, c := range []peft.PromptConfig{{Tokens: -1}, {Tokens: 1 << 20}, {Init: peft.InitText}, {Init: "zeros"}} {

@@ -3,6 +3,7 @@ package peft
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/gpupeft/gpupeft/tensor"
@@ -25,7 +26,11 @@ type TokensConfig struct {
 // Name implements Config.
 func (c TokensConfig) Name() string { return "tokens" }
 
-const tokensName = prefix + embedModule + ".trainable_tokens_delta"
+// The trained rows' names: PEFT stores those of a tied matrix twice.
+const (
+	tokensName     = prefix + embedModule + ".trainable_tokens_delta"
+	tiedTokensName = prefix + unembedModule + ".trainable_tokens_delta"
+)
 
 func (c TokensConfig) design(m *transformer.Model) (*design, error) {
 	if c.Targets.IsZero() {
@@ -50,14 +55,15 @@ func (c TokensConfig) design(m *transformer.Model) (*design, error) {
 		specs:  []spec{{name: tokensName, shape: []int{len(ids), m.Config.Hidden}, init: rows}},
 		attach: attachTokens,
 		fixed:  func(ctx context.Context, x *method) error { return tokenConstants(ctx, x, c.Tokens, rows) },
-		// PEFT stores a tied matrix twice.
-		unpack: func(t tensors) (tensors, error) {
-			out := tensors{}
-			for name, x := range t {
-				if name != prefix+unembedModule+".trainable_tokens_delta" {
-					out[name] = x
-				}
+		pack: func(_ context.Context, m *method, t tensors) (tensors, error) {
+			if m.model.Config.Tied {
+				t[tiedTokensName] = t[tokensName]
 			}
+			return t, nil
+		},
+		unpack: func(t tensors) (tensors, error) {
+			out := maps.Clone(t)
+			delete(out, tiedTokensName)
 			return out, nil
 		},
 		updates: func(ctx context.Context, x *method) (map[string]update, error) { return tokenUpdates(ctx, x, c.Tokens) },
