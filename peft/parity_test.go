@@ -1,86 +1,118 @@
 package peft_test
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/internal/backends"
 	"github.com/gpupeft/gpupeft/internal/golden"
+	"github.com/gpupeft/gpupeft/internal/parity"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
 // TestParity trains adapters, saves them, loads them in HF PEFT, and compares the
-// logits. It needs Python with the versions of testdata/requirements.txt, which
-// `make parity` installs and names in the variable PYTHON.
+// logits: two methods on every model, every method on three, and combinations.
 func TestParity(t *testing.T) {
-	python := os.Getenv("PYTHON")
-	if python == "" {
-		t.Skip("PYTHON isn't set: run make parity")
-	}
+	python := parity.Python(t, "python")
 	backends.Each(t, func(t *testing.T, b tensor.Backend) {
+		p := &maker{Backend: b, dir: t.TempDir()}
 		for _, kind := range golden.Kinds {
 			for _, adapter := range adapters {
-				t.Run(kind+"/"+adapter, func(t *testing.T) { testParity(t, b, python, kind, adapter) })
+				p.train(t, kind, adapter+"-new", newAdapter)
 			}
 		}
+		eachMethod(t, func(t *testing.T, kind, method string) {
+			switch {
+			case method == "full":
+				t.Skip("PEFT has no full fine-tuning")
+			case method == "adaption" && kind == "gemma2":
+				t.Skip("PEFT refuses Gemma 2")
+			}
+			p.train(t, kind, method, func(t *testing.T, m *transformer.Model, method string) peft.Method {
+				return trainable(t, golden.LoadTuned(t, filepath.Join("methods", kind, method)), method, m)
+			})
+		})
+		for _, how := range peft.Combinations() {
+			p.combine(t, "llama3", how)
+		}
+		for _, kind := range []string{"mistral", "gemma2"} {
+			p.combine(t, kind, "cat")
+		}
+		t.Run("PEFT", func(t *testing.T) { parity.Compare(t, python, "check_peft.py", p.jobs) })
 	})
 }
 
-func testParity(t *testing.T, b tensor.Backend, python, kind, adapter string) {
+// maker makes adapters and keeps them in a directory.
+type maker struct {
+	tensor.Backend
+	dir  string
+	jobs []parity.Job
+}
+
+// train makes an adapter, trains it for a few steps and saves it.
+func (p *maker) train(t *testing.T, kind, name string, make func(t *testing.T, m *transformer.Model, name string) peft.Method) {
+	t.Run("train/"+kind+"/"+name, func(t *testing.T) {
+		m := golden.Load(t, kind).Model(t, p)
+		p.save(t, kind, name, make(t, m, name), 5)
+	})
+}
+
+// save trains a method and saves it.
+func (p *maker) save(t *testing.T, kind, name string, a peft.Method, steps int) {
+	t.Helper()
 	g := golden.Load(t, kind)
-	m := g.Model(t, b)
-	a := newAdapter(t, m, adapter)
 	batch, width := g.Batch("")
-	r := newRun(t, m, transformer.RunOptions{Batch: 2, Length: width + 20, Train: true, Adapters: []transformer.Adapter{a}})
-	for _, err := range peft.Train(t.Context(), r, a, repeat(batch), peft.TrainConfig{Steps: 5, LR: 1e-2}) {
-		if err != nil {
-			t.Fatal(err)
+	batch.IDs[1] = append(batch.IDs[1], 4, 9, 17, 30) // of trainable tokens
+	batch.Labels[1] = append(batch.Labels[1], 9, 17, 30, 4)
+	bare := realLogits(t, newRun(t, a.Model(), transformer.RunOptions{Batch: 2, Length: width}), batch)
+	batch = withTasks(batch, a)
+	r := newRun(t, a.Model(), transformer.RunOptions{Batch: 2, Length: width + a.VirtualTokens(), Train: true, Adapters: []transformer.Adapter{a}})
+	if steps > 0 {
+		for _, err := range peft.Train(t.Context(), r, a, repeat(batch), peft.TrainConfig{Steps: steps, LR: 1e-2}) {
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	dir := t.TempDir()
+	dir := filepath.Join(p.dir, kind, name)
 	if err := peft.Save(t.Context(), dir, a, peft.SaveOptions{BaseModel: kind}); err != nil {
 		t.Fatal(err)
 	}
-	got := realLogits(t, r, batch)
+	p.jobs = append(p.jobs, parity.Job{Name: kind + "/" + name, Model: g.Dir, Adapter: dir, IDs: batch.IDs, Tasks: batch.Tasks,
+		Bare: bare, Logits: realLogits(t, r, batch)})
+}
 
-	ids, err := json.Marshal(map[string]any{"input_ids": batch.IDs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, out := filepath.Join(dir, "ids.json"), filepath.Join(dir, "logits.json")
-	if err := os.WriteFile(in, ids, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := exec.CommandContext(t.Context(), python, filepath.Join(golden.Root(), "check_peft.py"), dir, g.Dir, in, out).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	data, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var peftLogits struct{ Logits [][][]float32 }
-	if err := json.Unmarshal(data, &peftLogits); err != nil {
-		t.Fatal(err)
-	}
-	golden.NearLogits(t, "logits in HF PEFT", got, slices.Concat(slices.Concat(peftLogits.Logits...)...))
+// combine makes one LoRA of three.
+func (p *maker) combine(t *testing.T, kind, how string) {
+	t.Run("combine/"+kind+"/"+how, func(t *testing.T) {
+		var loras []*peft.State
+		for _, name := range []string{"lora-all", "lora-layers", "lora-lm-head"} {
+			loras = append(loras, readState(t, filepath.Join(kind, name)))
+		}
+		s, err := peft.Combine(t.Context(), loras, peft.Combination{How: how, Weights: []float64{0.7, -1.2, 0.5}, Density: 0.6})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.New(t.Context(), golden.Load(t, kind).Model(t, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { a.Close() })
+		p.save(t, kind, "combined-"+how, a, 0)
+	})
 }
 
 // newAdapter makes an adapter with default settings.
-func newAdapter(t *testing.T, m *transformer.Model, adapter string) peft.Method {
+func newAdapter(t *testing.T, m *transformer.Model, name string) peft.Method {
 	t.Helper()
-	var a peft.Method
-	var err error
-	if adapter == "prompt" {
-		a, err = peft.New(t.Context(), m, peft.PromptConfig{})
-	} else {
-		a, err = peft.New(t.Context(), m, peft.LoRAConfig{Targets: peft.Named(peft.AllLinear)})
+	var c peft.Config = peft.LoRAConfig{Targets: peft.Named(peft.AllLinear)}
+	if strings.HasPrefix(name, "prompt") {
+		c = peft.PromptConfig{}
 	}
+	a, err := peft.New(t.Context(), m, c)
 	if err != nil {
 		t.Fatal(err)
 	}
