@@ -196,11 +196,11 @@ func hubOf(s *peft.State, o Options) (config any, tensors map[string]peft.Matrix
 			}
 			tensors[where+"_adapters.adapters."+name+"."+rest] = t
 		}
-		return hubBottleneck{c, true, true}, tensors, nil
+		return hubBottleneck{c, hubFloat(c.Scaling), true, true}, tensors, nil
 	case peft.LoRAConfig:
-		return hubPairs(s, name)
+		return hubPairs(s, name, o)
 	case peft.IA3Config:
-		return hubScales(s, name)
+		return hubScales(s, name, o)
 	}
 	return nil, nil, unsupported(AdapterHub, "%s", s.Config.Name())
 }
@@ -208,31 +208,52 @@ func hubOf(s *peft.State, o Options) (config any, tensors map[string]peft.Matrix
 // hubBottleneck adds what AdapterHub's forms have in common.
 type hubBottleneck struct {
 	peft.BottleneckConfig
-	After    bool `json:"original_ln_after"`
-	Residual bool `json:"residual_before_ln"`
+	Scaling  hubFloat `json:"scaling"`
+	After    bool     `json:"original_ln_after"`
+	Residual bool     `json:"residual_before_ln"`
 }
 
-// hubModules are the modules that AdapterHub can wrap: its names for them.
-func hubModules(modules []string) (c hubLoRA, err error) {
-	c = hubLoRA{Architecture: "lora", LeaveOut: []int{}, Matrices: []string{}, SelfAttn: true}
+// hubFloat is a number that has to have a point: AdapterHub takes no int for a scaling.
+type hubFloat float64
+
+// MarshalJSON implements json.Marshaler.
+func (f hubFloat) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(float64(f))
+	if err == nil && !bytes.ContainsAny(text, ".e") {
+		text = append(text, ".0"...)
+	}
+	return text, err
+}
+
+// hubModules are the modules that AdapterHub can wrap: its names for them. It calls
+// down_proj the intermediate projection and up_proj the output of Llama and Mistral, and
+// the other way round in the interfaces that come with it for Gemma 2 and 3.
+func hubModules(modules []string, o Options) (c hubLoRA, err error) {
+	c = hubLoRA{Architecture: "lora", LeaveOut: []int{}, Matrices: []string{}}
+	up, down := false, false
 	for _, m := range modules {
 		last := m[strings.LastIndex(m, ".")+1:]
 		switch last {
 		case "q_proj", "k_proj", "v_proj":
-			if !slices.Contains(c.Matrices, last[:1]) {
+			if c.SelfAttn = true; !slices.Contains(c.Matrices, last[:1]) {
 				c.Matrices = append(c.Matrices, last[:1])
 			}
-		case "down_proj": // AdapterHub's own way round, for Llama and Mistral
-			c.Intermediate = true
+		case "down_proj":
+			down = true
 		case "up_proj":
-			c.Output = true
+			up = true
 		default:
 			return c, unsupported(AdapterHub, "an adapter of %s", m)
 		}
 	}
 	slices.Sort(c.Matrices)
-	if len(c.Matrices) == 0 {
-		c.SelfAttn = false
+	c.Intermediate, c.Output = down, up
+	switch {
+	case up == down:
+	case o.Model == nil:
+		return c, fmt.Errorf("AdapterHub's names of up_proj and down_proj depend on the model: which is it for? %w", peft.ErrConfig)
+	case o.Model.Kind == "gemma2" || o.Model.Kind == "gemma3_text":
+		c.Intermediate, c.Output = up, down
 	}
 	return c, nil
 }
@@ -245,7 +266,7 @@ func uniform(f Format, modules []string) error {
 	return nil
 }
 
-func hubPairs(s *peft.State, name string) (any, map[string]peft.Matrix, error) {
+func hubPairs(s *peft.State, name string, o Options) (any, map[string]peft.Matrix, error) {
 	pairs, err := pairsOf(AdapterHub, s)
 	if err != nil {
 		return nil, nil, err
@@ -259,7 +280,7 @@ func hubPairs(s *peft.State, name string) (any, map[string]peft.Matrix, error) {
 		modules = append(modules, p.Module)
 		tensors[p.Module+".loras."+name+".lora_A"], tensors[p.Module+".loras."+name+".lora_B"] = p.A, p.B
 	}
-	c, err := hubModules(modules)
+	c, err := hubModules(modules, o)
 	if err == nil {
 		err = uniform(AdapterHub, modules)
 	}
@@ -267,7 +288,7 @@ func hubPairs(s *peft.State, name string) (any, map[string]peft.Matrix, error) {
 	return c, tensors, err
 }
 
-func hubScales(s *peft.State, name string) (any, map[string]peft.Matrix, error) {
+func hubScales(s *peft.State, name string, o Options) (any, map[string]peft.Matrix, error) {
 	tensors := map[string]peft.Matrix{}
 	var modules []string
 	for n, t := range s.Tensors {
@@ -282,7 +303,7 @@ func hubScales(s *peft.State, name string) (any, map[string]peft.Matrix, error) 
 		tensors[module+".loras."+name+".lora_B"] = t
 	}
 	slices.Sort(modules)
-	c, err := hubModules(modules)
+	c, err := hubModules(modules, o)
 	if err == nil {
 		err = uniform(AdapterHub, modules)
 	}
@@ -343,7 +364,9 @@ func sortedJSON(v any) ([]byte, error) {
 		return nil, err
 	}
 	var fields any
-	if err := json.Unmarshal(text, &fields); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // as they are written
+	if err := d.Decode(&fields); err != nil {
 		return nil, err
 	}
 	return json.MarshalIndent(fields, "", "  ")

@@ -1,5 +1,6 @@
 """Golden values of mlx-lm's adapters: python testdata/hub/mlx_golden.py, with requirements-mlx.txt. See README.md."""
 
+import glob
 import json
 import os
 import shutil
@@ -34,7 +35,9 @@ def model(kind):
     with tempfile.TemporaryDirectory() as directory:
         with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as f:
             json.dump(kind.old, f)
-        weights = load_file(os.path.join(HERE, "..", "golden", kind.name, "model.safetensors"))
+        weights = {}
+        for part in glob.glob(os.path.join(HERE, "..", "golden", kind.name, "model*.safetensors")):
+            weights.update(load_file(part))
         save_torch({n: w.float() for n, w in weights.items()}, os.path.join(directory, "model.safetensors"), {"format": "pt"})
         return load_model(Path(directory))[0]
 
