@@ -30,7 +30,8 @@ func Writable() []Format { return []Format{PEFT, AdapterHub, MLX, GGUF} }
 // Options is what some formats need to know.
 type Options struct {
 	// Model is the configuration of the base model. GGUF needs it, to order the rows of
-	// queries and keys; AdapterHub if an adapter is of up_proj or down_proj alone.
+	// queries and keys; AdapterHub if an adapter is of up_proj or down_proj alone; mlx-lm if
+	// one is of the embeddings or the output matrix.
 	Model *transformer.Config
 	// Name is the adapter's, which AdapterHub puts into every tensor's name; "" means
 	// "gpupeft".

@@ -238,8 +238,8 @@ func ggufFile(s *peft.State, o Options) ([]gguf.Tensor, error) {
 			return nil, unsupported(GGUF, "LoRA of %s", p.Module)
 		case p.Magnitude != nil:
 			return nil, unsupported(GGUF, "DoRA (merge it into the model: gpupeft merge)")
-		case p.Module == "lm_head" && o.Model.Tied:
-			return nil, unsupported(GGUF, "LoRA of an output matrix that is tied to the embeddings")
+		case o.Model.Tied && (p.Module == embedModule || p.Module == "lm_head"): // llama.cpp would end itself
+			return nil, unsupported(GGUF, "LoRA of embeddings or an output matrix that are one (merge it into the model: gpupeft merge)")
 		}
 		a, b := p.A, p.B
 		if p.Module == embedModule {

@@ -16,7 +16,8 @@ import (
 // fine_tune_type, num_layers and lora_parameters matter, and adapters.safetensors with
 // matrices that are transposed against PEFT's: lora_a [in, r], lora_b [r, out], and m
 // [out] for DoRA. The scale is given itself. Modules are named by keys, relative to a
-// layer, and are those of the last num_layers layers.
+// layer, and are those of the last num_layers layers. LoRA of embeddings that are the
+// output matrix too changes both.
 
 type mlxFile struct {
 	Type   string        `json:"fine_tune_type"`
@@ -34,7 +35,7 @@ type mlxParameters struct {
 
 func isMLX(_ string, dir fs.FS) bool { return dir != nil && exists(dir, "adapters.safetensors") }
 
-func readMLX(_ string, dir fs.FS, _ Options) (*peft.State, error) {
+func readMLX(_ string, dir fs.FS, o Options) (*peft.State, error) {
 	text, err := fs.ReadFile(dir, "adapter_config.json")
 	if err != nil {
 		return nil, err
@@ -72,11 +73,31 @@ func readMLX(_ string, dir fs.FS, _ Options) (*peft.State, error) {
 		}
 		pairs = append(pairs, *p)
 	}
+	if pairs, err = mlxTied(pairs, o); err != nil {
+		return nil, err
+	}
 	s, err := peft.FromPairs(pairs, f.LoRA.Dropout)
 	if err == nil {
 		s.Base = f.Model
 	}
 	return s, err
+}
+
+// mlxTied adds the LoRA of a tied output matrix to that of the embeddings: their
+// matrices, exchanged and transposed.
+func mlxTied(pairs []peft.LoRAPair, o Options) ([]peft.LoRAPair, error) {
+	for _, p := range pairs {
+		switch {
+		case p.Module != embedModule:
+		case o.Model == nil:
+			return nil, fmt.Errorf("mlx-lm's LoRA of the embeddings may be one of the output matrix, too: which model is it for? %w", peft.ErrConfig)
+		case o.Model.Tied && p.Magnitude != nil:
+			return nil, fmt.Errorf("DoRA of embeddings that are the output matrix: %w", transformer.ErrUnsupported)
+		case o.Model.Tied:
+			return append(pairs, peft.LoRAPair{Module: "lm_head", A: transposed(p.B), B: transposed(p.A), Scale: p.Scale}), nil
+		}
+	}
+	return pairs, nil
 }
 
 // fromMLX takes one of a module's tensors.
@@ -116,6 +137,14 @@ func mlxOf(s *peft.State, o Options) (mlxFile, map[string]peft.Matrix, error) {
 	f.LoRA = mlxParameters{Rank: first.Rank(), Scale: first.Scale, Dropout: s.Config.(peft.LoRAConfig).Dropout}
 	layers, keys := map[string]map[string]bool{}, map[string]bool{}
 	for _, p := range pairs {
+		if p.Module == embedModule || p.Module == "lm_head" {
+			if o.Model == nil {
+				return f, nil, fmt.Errorf("mlx-lm's LoRA of %s depends on the model: which is it for? %w", p.Module, peft.ErrConfig)
+			}
+			if o.Model.Tied {
+				return f, nil, unsupported(MLX, "LoRA of %s where embeddings and output matrix are one: it changes both", p.Module)
+			}
+		}
 		if p.Rank() != f.LoRA.Rank || p.Scale != f.LoRA.Scale {
 			return f, nil, unsupported(MLX, "other ranks or scales in some modules than in others (%s)", p.Module)
 		}

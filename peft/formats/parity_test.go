@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/internal/golden"
@@ -141,14 +142,15 @@ func TestParityMLX(t *testing.T) {
 	p := newMaker(t)
 	for _, kind := range []string{"llama2", "llama3", "llama-linear"} {
 		for name, c := range map[string]peft.Config{
-			"lora": loraOf(peft.AllLinear), "lora-top": top, "lora-embed": loraOf("q_proj", "embed_tokens"),
-			"dora": doraOf(peft.AllLinear), "dora-qv": doraOf("q_proj", "v_proj"),
+			"lora": loraOf(peft.AllLinear), "lora-top": top, "dora": doraOf(peft.AllLinear), "dora-qv": doraOf("q_proj", "v_proj"),
 		} {
 			p.make(t, goldenDir(kind), name, c, MLX)
 		}
 	}
-	for _, kind := range []string{"llama2", "llama3"} { // the third has no lm_head
+	for _, kind := range []string{"llama2", "llama3"} { // the third is tied
+		p.make(t, goldenDir(kind), "lora-embed", loraOf("embed_tokens", "q_proj"), MLX)
 		p.make(t, goldenDir(kind), "lora-head", loraOf("lm_head", "down_proj"), MLX)
+		p.make(t, goldenDir(kind), "dora-head", doraOf("lm_head", "q_proj"), MLX)
 	}
 	parity.Compare(t, python, "check_mlx.py", p.jobs)
 }
@@ -226,7 +228,8 @@ func withConfig(t *testing.T, kind string, changes map[string]any) string {
 	return dir
 }
 
-// TestParityLlamaCpp loads models and adapters made here in llama.cpp.
+// TestParityLlamaCpp loads models and adapters made here in llama.cpp, which looks GELU
+// up in a table of float16: TestParityGGUF has Gemma's adapters in float32.
 func TestParityLlamaCpp(t *testing.T) {
 	python := parity.Python(t, "llama")
 	p := newMaker(t)
@@ -236,9 +239,13 @@ func TestParityLlamaCpp(t *testing.T) {
 		for name, c := range ggufLoRAs(golden.Load(t, kind).Model(t, p).Config.Tied) {
 			p.make(t, dir, name, c, GGUF)
 		}
-		for i := range p.jobs[before:] {
-			p.jobs[before+i].Model = filepath.Join(dir, "model.gguf")
+		jobs := p.jobs[before:]
+		for i := range jobs {
+			jobs[i].Model, jobs[i].Half = filepath.Join(dir, "model.gguf"), strings.HasPrefix(kind, "gemma")
 		}
+		bare := jobs[0]
+		bare.Name, bare.Adapter, bare.Logits = kind+"/bare", "", bare.Bare
+		p.jobs = append(p.jobs, bare)
 	}
 	parity.Compare(t, python, "check_llama.py", p.jobs)
 }

@@ -27,6 +27,7 @@ METHODS = {
     "mlx-lora": ("lora", -1, LORA),
     "mlx-lora-top": ("lora", 1, {"rank": 4, "scale": 2.0, "dropout": 0.0}),
     "mlx-dora": ("dora", -1, LORA),
+    "mlx-lora-embed": ("lora", -1, {**LORA, "keys": ["mlp.up_proj", "model.embed_tokens"]}),
 }
 
 
@@ -44,10 +45,11 @@ def model(kind):
 
 def main():
     for kind in KINDS:
-        if kind.name not in ("llama2", "llama3"):
+        if kind.name not in ("llama2", "llama3", "llama-linear"):
             continue
         golden = load_file(os.path.join(HERE, "..", "golden", kind.name, "golden.safetensors"))
         for name, (method, layers, config) in METHODS.items():
+            mx.random.seed(kind.seed)
             net = model(kind)
             count = len(net.layers) if layers < 0 else layers
             linear_to_lora_layers(net, count, config, use_dora=method == "dora")
