@@ -3,6 +3,7 @@ package peft
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -17,7 +18,7 @@ import (
 // All factors start at 1. AdapterHub's form has factors for outputs only.
 type IA3Config struct {
 	Targets     Modules  `json:"target_modules,omitzero"`      // none means k_proj, v_proj (Gemma: q_proj, v_proj) and down_proj
-	Feedforward Modules  `json:"feedforward_modules,omitzero"` // of the targets, those whose inputs are scaled; none means down_proj
+	Feedforward Modules  `json:"feedforward_modules,omitzero"` // of the targets, those whose inputs are scaled; the zero value means down_proj
 	Exclude     Modules  `json:"exclude_modules,omitzero"`
 	Save        []string `json:"modules_to_save,omitempty"`
 	// OutputsOnly makes no target a feed-forward one.
@@ -35,12 +36,11 @@ func (c IA3Config) design(m *transformer.Model) (*design, error) {
 		if slices.Contains([]string{"gemma", "gemma2", "gemma3_text"}, m.Config.Kind) {
 			c.Targets = Named("q_proj", "v_proj", "down_proj")
 		}
-		if c.Feedforward.IsZero() {
-			c.Feedforward = Named("down_proj")
-		}
 	}
 	if c.OutputsOnly {
-		c.Feedforward = Modules{}
+		c.Feedforward = Named()
+	} else if c.Feedforward.IsZero() {
+		c.Feedforward = c.Targets.downProjections()
 	}
 	found, err := selection{targets: c.Targets, exclude: c.Exclude, kinds: []moduleKind{projection}}.of(m.Config)
 	if err != nil {
@@ -70,6 +70,24 @@ func (c IA3Config) design(m *transformer.Model) (*design, error) {
 		return ia3Updates(ctx, m, found, saved)
 	}
 	return d, nil
+}
+
+// downProjections are PEFT's feed-forward modules of these models, if they are among the
+// targets: PEFT refuses others.
+func (m Modules) downProjections() Modules {
+	if m.Pattern != "" {
+		return Named("down_proj")
+	}
+	down := Named()
+	for _, n := range m.Names {
+		if n == AllLinear {
+			n = "down_proj"
+		}
+		if n == "down_proj" || strings.HasSuffix(n, ".down_proj") {
+			down.Names = append(down.Names, n)
+		}
+	}
+	return down
 }
 
 // constant is a starting value.

@@ -40,7 +40,8 @@ func (m Modules) MarshalJSON() ([]byte, error) {
 			names = append(names, p.Module(0)[strings.LastIndex(p.Module(0), ".")+1:])
 		}
 	}
-	return json.Marshal(slices.Compact(slices.Sorted(slices.Values(names))))
+	slices.Sort(names)
+	return json.Marshal(slices.Compact(names))
 }
 
 // UnmarshalJSON reads a list or a string.

@@ -98,9 +98,9 @@ func TestLoRAInit(t *testing.T) {
 	}
 }
 
-// TestAllLinearSaved: PEFT takes "all-linear" as the only word, not in a list, and has
+// TestModulesSaved: PEFT takes "all-linear" as the only word, not in a list, and has
 // names in files itself.
-func TestAllLinearSaved(t *testing.T) {
+func TestModulesSaved(t *testing.T) {
 	for _, test := range []struct {
 		names []string
 		want  string
@@ -108,6 +108,7 @@ func TestAllLinearSaved(t *testing.T) {
 		{[]string{peft.AllLinear}, `["down_proj","gate_proj","k_proj","o_proj","q_proj","up_proj","v_proj"]`},
 		{[]string{"lm_head", peft.AllLinear, "q_proj"}, `["down_proj","gate_proj","k_proj","lm_head","o_proj","q_proj","up_proj","v_proj"]`},
 		{[]string{"v_proj", "q_proj"}, `["q_proj","v_proj"]`},
+		{nil, `[]`}, // null would be PEFT's own choice
 	} {
 		if got, err := json.Marshal(peft.Named(test.names...)); err != nil || string(got) != test.want {
 			t.Errorf("%v: %s, %v, want %s", test.names, got, err, test.want)
