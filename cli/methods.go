@@ -177,15 +177,7 @@ func patterns[T any](text, flag string, parse func(string) (T, error)) (map[stri
 	return all, nil
 }
 
-// ia3 scales the inputs of the MLP's down projection, as PEFT's own choice of targets
-// does, and the outputs of the others.
-func (f methodFlags) ia3() peft.IA3Config {
-	c := peft.IA3Config{Targets: f.targets("")}
-	if !c.Targets.IsZero() {
-		c.Feedforward = peft.Named("down_proj")
-	}
-	return c
-}
+func (f methodFlags) ia3() peft.IA3Config { return peft.IA3Config{Targets: f.targets("")} }
 
 func (f methodFlags) tokens() (peft.Config, error) {
 	var c peft.TokensConfig

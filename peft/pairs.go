@@ -117,9 +117,24 @@ func FromPairs(pairs []LoRAPair, dropout float64) (*State, error) {
 		}
 		names = append(names, p.Module)
 	}
-	c.Targets = Named(ShortNames(names)...)
+	c.Targets, c.Layers = narrow(names)
 	s.Config = c
 	return s, nil
+}
+
+// narrow names these modules and no others, whatever layers the model has besides.
+func narrow(names []string) (Modules, []int) {
+	var layers []int
+	for _, n := range names {
+		if l := layerOf(n); l >= 0 {
+			layers = append(layers, l)
+		}
+	}
+	if len(layers) > 0 && len(layers) < len(names) { // layers_to_transform would leave out what is in none
+		return Named(names...), nil
+	}
+	slices.Sort(layers)
+	return Named(ShortNames(names)...), slices.Compact(layers)
 }
 
 // with adds an exact module name to a map of patterns.

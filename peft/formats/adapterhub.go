@@ -171,7 +171,10 @@ func readHubIA3(c hubLoRA, byModule map[string]*peft.LoRAPair) (*peft.State, err
 		modules = append(modules, module)
 	}
 	slices.Sort(modules)
-	s.Config = peft.IA3Config{Targets: peft.Named(peft.ShortNames(modules)...), Feedforward: peft.Named()}
+	if len(c.LeaveOut) == 0 { // else a short name would mean all layers
+		modules = peft.ShortNames(modules)
+	}
+	s.Config = peft.IA3Config{Targets: peft.Named(modules...), Feedforward: peft.Named()}
 	return s, nil
 }
 
@@ -259,9 +262,16 @@ func hubModules(modules []string, o Options) (c hubLoRA, err error) {
 }
 
 // uniform makes sure that the modules are the same in all layers.
-func uniform(f Format, modules []string) error {
-	if short := peft.ShortNames(modules); len(short) > 0 && strings.HasPrefix(short[0], "model.layers.") {
-		return unsupported(f, "other modules in some layers than in others")
+func uniform(modules []string, o Options) error {
+	layers := map[string]bool{}
+	for _, m := range modules {
+		if l, ok := layerOf(m); ok {
+			layers[l] = true
+		}
+	}
+	short := peft.ShortNames(modules)
+	if len(short) > 0 && strings.HasPrefix(short[0], "model.layers.") || o.Model != nil && len(layers) < len(o.Model.Layers) {
+		return unsupported(AdapterHub, "other modules in some layers than in others")
 	}
 	return nil
 }
@@ -282,7 +292,7 @@ func hubPairs(s *peft.State, name string, o Options) (any, map[string]peft.Matri
 	}
 	c, err := hubModules(modules, o)
 	if err == nil {
-		err = uniform(AdapterHub, modules)
+		err = uniform(modules, o)
 	}
 	c.R, c.Alpha, c.Mode, c.Init = pairs[0].Rank(), pairs[0].Scale*float64(pairs[0].Rank()), "add", "lora"
 	return c, tensors, err
@@ -305,7 +315,7 @@ func hubScales(s *peft.State, name string, o Options) (any, map[string]peft.Matr
 	slices.Sort(modules)
 	c, err := hubModules(modules, o)
 	if err == nil {
-		err = uniform(AdapterHub, modules)
+		err = uniform(modules, o)
 	}
 	c.R, c.Alpha, c.Mode, c.Init = 1, 1, "scale", "ia3"
 	return c, tensors, err
