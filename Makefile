@@ -57,8 +57,17 @@ demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour
 	$(VENV)/bin/python testdata/demo/train.py out/corpus transformer/demo/model
 	$(VENV)/bin/python testdata/demo/datasets.py transformer/demo/data
 
-parity: $(VENV) build ## adapters saved here, loaded in HF PEFT
-	PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -count=1 -run TestParity -v ./peft
+# The libraries of make parity, each in its own environment. One that can't be installed
+# is skipped, and the reason is in the log beside it.
+out/adapterhub out/mlx out/llama: out/%: testdata/hub/requirements-%.txt
+	@mkdir -p out
+	{ $(PYTHON) -m venv $@ && $@/bin/pip install -q -r $<; } >$@.log 2>&1 || { tail $@.log; rm -rf $@; exit 1; }
+	@touch $@
+
+parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm, gguf-py and llama.cpp
+	-@$(MAKE) --no-print-directory -k out/adapterhub out/mlx out/llama
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} PARITY_VENVS=$(CURDIR)/out $(GO) test -count=1 -timeout 30m -run TestParity -v ./peft/...
 
 bench: vulkan ## benchmarks of kernels and training steps
 	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...
