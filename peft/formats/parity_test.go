@@ -3,7 +3,6 @@ package formats
 import (
 	"bytes"
 	"encoding/json"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -198,14 +197,17 @@ func withConfig(t *testing.T, kind string, changes map[string]any) string {
 	if err := os.CopyFS(dir, os.DirFS(goldenDir(kind))); err != nil {
 		t.Fatal(err)
 	}
-	fields := map[string]any{}
-	text, err := fs.ReadFile(os.DirFS(dir), "config.json")
+	fields, name := map[string]any{}, filepath.Join(dir, "config.json")
+	text, err := os.ReadFile(name)
 	if err == nil {
 		err = json.Unmarshal(text, &fields)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	maps.Copy(fields, changes)
 	if text, err = json.Marshal(fields); err == nil {
-		err = os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644)
+		err = os.WriteFile(name, text, 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
