@@ -189,6 +189,9 @@ func hubOf(s *peft.State, o Options) (config any, tensors map[string]peft.Matrix
 	if name == "" {
 		name = "gpupeft"
 	}
+	if o.Model != nil && o.Model.Kind == "gemma" { // Gemma 2 and 3 it does
+		return nil, nil, unsupported(AdapterHub, "an adapter of Gemma 1, which it has no interface for")
+	}
 	tensors = map[string]peft.Matrix{}
 	switch c := s.Config.(type) {
 	case peft.BottleneckConfig:
