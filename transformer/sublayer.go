@@ -109,9 +109,10 @@ func (r *Run) heads(l int) tensor.Heads {
 	return h
 }
 
-// segments returns the padding's marks, or nil if there is none.
+// segments returns the numbers of documents and the marks of padding, or nil if there
+// is one document a sequence and no padding.
 func (r *Run) segments() *tensor.Tensor {
-	if !r.batch.ragged {
+	if !r.batch.segmented {
 		return nil
 	}
 	return view(r.input.segments, r.batch.sequences*r.keys(r.batch.length))
