@@ -82,10 +82,11 @@ func (p *program) eval(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer files.Close()
 	b.explain(out)
 	set := cmp.Or(files.Valid, files.Test, files.Train)
 	e := evaluation{Model: b.name, Adapter: strings.Join(c.StringSlice("adapter"), ", "), Device: b.backend.Info(), Data: set.Name, Format: set.Format,
-		Examples: len(set.Examples), Truncated: set.Truncated, Dropped: set.Dropped}
+		Examples: set.Len(), Truncated: set.Truncated, Dropped: set.Dropped}
 	if e.Base, err = b.score(c, &adapterSet{}, set, batch); err != nil {
 		return err
 	}

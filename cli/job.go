@@ -22,6 +22,7 @@ type job struct {
 	plan      *plan
 	out       *output
 	sketch    *sketch
+	files     *data.Files // nil until they are open
 	trainData *data.Set
 	valid     *data.Set // what is evaluated on; nil: nothing
 	method    peft.Method
@@ -57,7 +58,9 @@ func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 	if j.log, err = openLog(p.logFile); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	j.fillReport()
+	if err := j.fillReport(); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
 	return j, nil
 }
 
@@ -124,6 +127,7 @@ func (j *job) openData(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	j.files = files
 	if files.Train == nil {
 		return fmt.Errorf("--data %s: no file named train", p.data)
 	}
@@ -133,10 +137,10 @@ func (j *job) openData(c *cli.Context) error {
 	} else if j.valid == nil {
 		j.trainData, j.valid = j.trainData.Split(p.valSplit, p.loader.Seed)
 	}
-	if j.valid != nil && len(j.valid.Examples) == 0 {
+	if j.valid != nil && j.valid.Len() == 0 {
 		j.valid = nil
 	}
-	perEpoch, err := p.loader.StepsPerEpoch(len(j.trainData.Examples))
+	perEpoch, err := p.loader.StepsPerEpoch(j.trainData)
 	if err != nil {
 		return fmt.Errorf("--data %s, without what is held out: %w (lower --batch-size)", j.dataName(), err)
 	}
@@ -146,7 +150,9 @@ func (j *job) openData(c *cli.Context) error {
 	if p.warmupRatio > 0 {
 		p.train.Warmup = int(math.Ceil(p.warmupRatio * float64(p.train.Steps)))
 	}
-	j.valid = head(j.valid, p.evalBatches*p.loader.Batch)
+	if j.valid != nil {
+		j.valid = j.valid.Head(p.evalBatches * p.loader.Batch)
+	}
 	return nil
 }
 
@@ -240,6 +246,9 @@ func (j *job) close() error {
 	err := j.closeRun()
 	if j.method != nil {
 		err = errors.Join(err, j.method.Close())
+	}
+	if j.files != nil {
+		err = errors.Join(err, j.files.Close())
 	}
 	return errors.Join(err, j.log.close(), j.base.Close())
 }

@@ -72,12 +72,12 @@ type settings struct {
 	Checkpoint  bool    `json:"grad_checkpoint"`
 }
 
-func (j *job) fillReport() {
+func (j *job) fillReport() (err error) {
 	p := j.plan
 	j.report = report{
 		Model: j.name, Kind: j.model.Config.Kind, Method: p.method, Device: j.backend.Info(),
 		BaseParams: j.model.Params(), Params: j.method.Params().Count(),
-		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Train: len(j.trainData.Examples), Tokens: j.trainData.Tokens(),
+		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
 			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped},
 		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
 			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
@@ -86,11 +86,12 @@ func (j *job) fillReport() {
 		Sample: j.sample, Adapter: p.out, Memory: p.memory,
 	}
 	if j.valid != nil {
-		j.report.Data.HeldOut = len(j.valid.Examples)
+		j.report.Data.HeldOut = j.valid.Len()
 	}
-	if j.tokens != nil {
-		j.report.Majority = majorityOf(j.trainData, j.valid, func(ids []int32) string { return j.tokens.Decode(ids, true) })
+	if j.tokens != nil && j.valid != nil && j.trainData.Format.Answers() {
+		j.report.Majority, err = majorityOf(j.trainData, j.valid, func(ids []int32) string { return j.tokens.Decode(ids, true) })
 	}
+	return err
 }
 
 // add counts a step.
