@@ -92,7 +92,8 @@ const (
 type batch struct {
 	sequences, length int   // padded
 	lengths           []int // of each sequence
-	segmented         bool  // some are shorter, or several documents
+	packed            bool  // some are several documents
+	segmented         bool  // some are that, or shorter than others
 	given             Batch // with virtual tokens
 	targets           int   // set by Loss
 	state             state
@@ -137,8 +138,8 @@ func (r *Run) measure(b Batch) (batch, error) {
 	if err := b.checkDocuments(); err != nil {
 		return next, err
 	}
-	next.segmented = len(next.lengths) > 0 && slices.Min(next.lengths) < next.length ||
-		slices.ContainsFunc(b.Documents, func(lengths []int) bool { return len(lengths) > 1 })
+	next.packed = slices.ContainsFunc(b.Documents, func(lengths []int) bool { return len(lengths) > 1 })
+	next.segmented = next.packed || len(next.lengths) > 0 && slices.Min(next.lengths) < next.length
 	switch {
 	case len(b.IDs) == 0 || len(b.IDs) > r.options.Batch || next.length > r.options.Length:
 		return next, fmt.Errorf("%d sequences of up to %d tokens in a run for %d×%d: %w",
@@ -150,7 +151,28 @@ func (r *Run) measure(b Batch) (batch, error) {
 	case r.Cached() > 0 && len(b.IDs) != r.batch.sequences:
 		return next, fmt.Errorf("%d sequences go on, %d are cached: %w", len(b.IDs), r.batch.sequences, ErrInput)
 	}
+	if err := r.checkWindow(b, next.packed); err != nil {
+		return next, err
+	}
 	return next, r.checkLabels(b)
+}
+
+// checkWindow refuses documents behind a prefix that reach beyond a layer's window: in a
+// row of its own, the end of such a document wouldn't see all of the prefix, and which
+// part it sees follows from where it stands in a row.
+func (r *Run) checkWindow(b Batch, packed bool) error {
+	prefix := r.adapters.prefixTokens()
+	if !packed || prefix == 0 {
+		return nil
+	}
+	for _, l := range r.model.Config.Layers {
+		for s, lengths := range b.Documents {
+			if n := slices.Max(lengths); l.Window > 0 && prefix+n > l.Window {
+				return fmt.Errorf("sequence %d: a document of %d tokens behind a prefix of %d in a row with others, under a window of %d: %w", s, n, prefix, l.Window, ErrInput)
+			}
+		}
+	}
+	return nil
 }
 
 // checkDocuments makes sure that documents make up their sequences.
@@ -200,6 +222,7 @@ func (r *Run) upload(ctx context.Context, b Batch) error {
 	ids, positions := make([]int32, n), make([]int32, n)
 	segments := slices.Repeat([]int32{-1}, r.batch.sequences*keys)
 	for s, seq := range b.IDs {
+		clear(segments[s*keys:][:first]) // what was there before is of the first document
 		copy(ids[s*r.batch.length:], seq)
 		at := 0
 		for d, length := range b.documents(s, len(seq)) {

@@ -106,6 +106,9 @@ func (r *Run) heads(l int) tensor.Heads {
 		Heads: c.Heads, KVHeads: c.KVHeads, Dim: c.HeadDim,
 		Window: c.Layers[l].Window, Scale: c.AttnScale, SoftCap: c.AttnSoftCap,
 	}
+	if r.batch.packed {
+		h.Prefix = r.adapters.prefixTokens() // which all documents see
+	}
 	return h
 }
 
