@@ -1,6 +1,8 @@
 package data_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -51,6 +53,12 @@ func ids(text string) []int32 {
 		list = append(list, 3+int32(text[i]))
 	}
 	return list
+}
+
+// sum is a text's SHA-256.
+func sum(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:])
 }
 
 // options are those of most tests.

@@ -42,7 +42,8 @@ func (r row) messages(name string) ([]chat.Message, error) {
 }
 
 // conversation makes an example of messages: all of the assistant's, or the last, are
-// targets, each with the token that ends it.
+// targets, each with the token that ends it. What follows the last of them is left out:
+// nothing is learned from it.
 func (d *reader) conversation(messages []chat.Message) (Example, error) {
 	spans, text, err := chat.Answers(d.Template, messages)
 	if errors.Is(err, chat.ErrMessages) {
@@ -60,7 +61,7 @@ func (d *reader) conversation(messages []chat.Message) (Example, error) {
 		parts = append(parts, part{text: text[end:s.Start]}, part{text: text[s.Start:s.End], target: true})
 		end = s.End
 	}
-	e, err := encodeParts(d.Tokens, append(parts, part{text: text[end:]}), false)
+	e, err := encodeParts(d.Tokens, parts, false)
 	if err != nil {
 		return e, err
 	}
