@@ -231,7 +231,7 @@ func newClasses(o *Options) *classes {
 
 // newReader prepares for a file.
 func newReader(name string, o Options, c *classes) *reader {
-	return &reader{Options: &o, classes: c, set: &Set{Name: name, store: &store{limit: cmp.Or(max(0, o.Memory), storeMemory)}}}
+	return &reader{Options: &o, classes: c, set: &Set{Name: name, limit: o.MaxLength, store: &store{limit: cmp.Or(max(0, o.Memory), storeMemory)}}}
 }
 
 func checkTokens(ids []int32, vocab int) error {

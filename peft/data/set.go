@@ -37,8 +37,10 @@ type Set struct {
 	Truncated int     // rows that were cut to Options.MaxLength
 	Cut       Cut     // what they lost
 	Dropped   int     // rows left out because no token of them is a target
+	Lost      int     // those of them that had targets, beyond Options.MaxLength
 	Left      []int   // the first few of those, as Example.Row counts
 
+	limit  int // Options.MaxLength
 	store  *store
 	places []place
 }
@@ -112,8 +114,10 @@ func (s *Set) Close() error { return s.store.close() }
 
 // add takes an example in, cut to the length that is allowed.
 func (s *Set) add(e Example, length int) error {
+	lost := false
 	if whole := e; len(e.IDs) > length {
 		e = e.cut(length)
+		lost = whole.Targets() > 0
 		s.Truncated++
 		s.Cut.Tokens += len(whole.IDs) - length
 		s.Cut.Targets += whole.Targets() - e.Targets()
@@ -123,6 +127,9 @@ func (s *Set) add(e Example, length int) error {
 	}
 	if e.Targets() == 0 {
 		s.Dropped++
+		if lost {
+			s.Lost++
+		}
 		if len(s.Left) < named {
 			s.Left = append(s.Left, e.Row)
 		}
