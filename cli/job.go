@@ -25,6 +25,7 @@ type job struct {
 	files     *data.Files // nil until they are open
 	trainData *data.Set
 	valid     *data.Set // what is evaluated on; nil: nothing
+	checked   *data.Examination
 	method    peft.Method
 	run       *transformer.Run
 	log       *logFile
@@ -123,7 +124,11 @@ func (j *job) openData(c *cli.Context) error {
 	if err := j.fitLength(); err != nil {
 		return err
 	}
-	files, err := readData(c.Context, p.data, j.dataOptions(p.maxLength))
+	o, err := j.dataOptions(c, p.maxLength)
+	if err != nil {
+		return err
+	}
+	files, err := readData(c.Context, p.data, o)
 	if err != nil {
 		return err
 	}
@@ -139,6 +144,12 @@ func (j *job) openData(c *cli.Context) error {
 	}
 	if j.valid != nil && j.valid.Len() == 0 {
 		j.valid = nil
+	}
+	if err := j.pack(c); err != nil {
+		return err
+	}
+	if j.checked, err = j.examine(c.Context, &data.Files{Train: j.trainData, Valid: j.valid, Test: files.Test}, c.Int("preview")); err != nil {
+		return err
 	}
 	perEpoch, err := p.loader.StepsPerEpoch(j.trainData)
 	if err != nil {
@@ -156,6 +167,26 @@ func (j *job) openData(c *cli.Context) error {
 	return nil
 }
 
+// pack settles how rows become batches. A packed row has room for the longest row with
+// its virtual tokens.
+func (j *job) pack(c *cli.Context) error {
+	p := j.plan
+	p.loader.ByLength = c.Bool("group-by-length")
+	if !c.Bool("packing") {
+		return nil
+	}
+	p.loader.Virtual = virtual(j.sketch.method)
+	p.loader.Pack = p.maxLength + p.loader.Virtual
+	prefix := j.sketch.method.PrefixTokens()
+	for _, l := range j.ckpt.Config.Layers {
+		if prefix > 0 && l.Window > 0 && prefix+j.trainData.Longest() > l.Window {
+			return usagef("--packing: %s and rows of %d tokens are more than the model's window of %d, beyond which rows in a sequence would see other parts of the prefix than alone",
+				count(prefix, "prefix token"), j.trainData.Longest(), l.Window)
+		}
+	}
+	return nil
+}
+
 // fitLength keeps sequences and virtual tokens within the model's positions.
 func (j *job) fitLength() error {
 	p, room := j.plan, j.ckpt.Config.MaxPositions-taken(j.sketch.method)
@@ -168,15 +199,6 @@ func (j *job) fitLength() error {
 	}
 	p.maxLength = room
 	return nil
-}
-
-// dataOptions say how the model's data becomes tokens.
-func (b *base) dataOptions(maxLength int) data.Options {
-	o := data.Options{Vocab: b.ckpt.Config.VocabSize, MaxLength: maxLength}
-	if b.tokens != nil { // a nil pointer would be a non-nil Encoder
-		o.Tokens = b.tokens
-	}
-	return o
 }
 
 // readData reads --data, or the built-in reviews.
@@ -220,6 +242,9 @@ func (j *job) runOptions(m peft.Method, length int, s sizing) transformer.RunOpt
 
 func (j *job) longest() int {
 	n := j.trainData.Longest()
+	if pack := j.plan.loader.Pack; pack > 0 {
+		n = pack - j.plan.loader.Virtual
+	}
 	if j.valid != nil {
 		n = max(n, j.valid.Longest())
 	}

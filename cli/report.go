@@ -46,11 +46,16 @@ type report struct {
 type dataReport struct {
 	Path      string      `json:"path"`
 	Format    data.Format `json:"format"`
+	Why       string      `json:"format_why"`
+	SHA256    string      `json:"sha256"` // of the training file
+	Template  string      `json:"chat_template,omitempty"`
 	Train     int         `json:"train_examples"`
 	HeldOut   int         `json:"held_out_examples"` // that are evaluated on
 	Tokens    int         `json:"train_tokens"`
 	Truncated int         `json:"truncated"`
 	Dropped   int         `json:"dropped"`
+	Packing   bool        `json:"packing"`
+	ByLength  bool        `json:"group_by_length"`
 }
 
 // settings are the effective ones.
@@ -77,8 +82,8 @@ func (j *job) fillReport() (err error) {
 	j.report = report{
 		Model: j.name, Kind: j.model.Config.Kind, Method: p.method, Device: j.backend.Info(),
 		BaseParams: j.model.Params(), Params: j.method.Params().Count(),
-		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
-			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped},
+		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Why: j.trainData.Why, SHA256: j.trainData.SHA256, Template: j.templateName(), Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
+			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped, Packing: p.loader.Pack > 0, ByLength: p.loader.ByLength},
 		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
 			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
 			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
@@ -111,13 +116,14 @@ func (j *job) announce() {
 		model = fmt.Sprintf("the built-in one (%s), %s, frozen", r.Kind, count(r.BaseParams, "parameter"))
 	}
 	j.out.say("model     %s", model)
-	j.out.say("data      %s: %s; %s to train on, %d held out", r.Data.Path, r.Data.Format, count(r.Data.Train, "example"), r.Data.HeldOut)
+	j.out.say("data      %s: %s (%s); %s to train on, %d held out", r.Data.Path, r.Data.Format, r.Data.Why, count(r.Data.Train, "example"), r.Data.HeldOut)
 	if r.Data.Truncated > 0 {
 		j.out.say("          %s cut to --max-seq-length %d", count(r.Data.Truncated, "row"), s.MaxLength)
 	}
 	if r.Data.Dropped > 0 {
 		j.out.say("          %s left out: nothing to predict within --max-seq-length %d", count(r.Data.Dropped, "row"), s.MaxLength)
 	}
+	j.announceData()
 	j.out.say("method    %s, %s trainable (%.2g %% of the model)", j.describeMethod(), count(r.Params, "parameter"), 100*float64(r.Params)/float64(r.BaseParams))
 	j.out.say("device    %s; %s: %s weights, %s activations", deviceName(r.Device), byteSize(j.plan.memory.Total),
 		byteSize(j.plan.memory.Weights), byteSize(j.plan.memory.Activations+j.plan.memory.Gradients))
