@@ -123,7 +123,7 @@ func (b *base) printExamination(w io.Writer, x *data.Examination) error {
 		fmt.Fprintf(w, "%-6s %s: %s (%s); %s, %s, %s to learn\n", part.Part, part.File, part.Format, part.Why,
 			count(part.Examples, "example"), count(part.Tokens, "token"), thousands(part.Targets))
 	}
-	if b.chat.Template != nil {
+	if b.conversing(x.Parts[0].Format) {
 		fmt.Fprintf(w, "chat   %s: %s\n", b.chat.Name(), b.chat.Why)
 	}
 	for _, shown := range x.Preview {
@@ -145,6 +145,9 @@ func (b *base) printExamination(w io.Writer, x *data.Examination) error {
 			most = max(most, bucket.Count)
 		}
 		for _, bucket := range part.Lengths {
+			if bucket.Count == 0 {
+				continue
+			}
 			fmt.Fprintf(w, "%6d to %-6d %8s %s\n", bucket.From, bucket.To, thousands(bucket.Count), strings.Repeat("█", (40*bucket.Count+most-1)/most))
 		}
 	}
@@ -242,7 +245,7 @@ func (p paint) mark(begin bool) string {
 
 // warning is one line.
 func (p paint) warning(w data.Warning) string {
-	text := fmt.Sprintf("warning: %s: %s", w.Part, w.Text)
+	text := fmt.Sprintf("warning   %s: %s", w.Part, w.Text)
 	if len(w.Rows) > 0 {
 		var rows []string
 		for _, r := range w.Rows {

@@ -17,8 +17,8 @@ import (
 func dataFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "data-format", Value: "auto", Category: groupInput, Usage: "`FORMAT` of rows: auto, alpaca, messages, completion, text, classification, ids"},
-		&cli.StringFlag{Name: "prompt-key", Category: groupInput, DefaultText: "prompt", Usage: "`NAME` of the field with the prompt"},
-		&cli.StringFlag{Name: "completion-key", Category: groupInput, DefaultText: "completion", Usage: "`NAME` of the field with the answer"},
+		&cli.StringFlag{Name: "prompt-key", Category: groupInput, DefaultText: "prompt, question", Usage: "`NAME` of the field with the prompt"},
+		&cli.StringFlag{Name: "completion-key", Category: groupInput, DefaultText: "completion, answer, response", Usage: "`NAME` of the field with the answer"},
 		&cli.StringFlag{Name: "text-key", Category: groupInput, DefaultText: "text, sentence", Usage: "`NAME` of the field with the text"},
 		&cli.StringFlag{Name: "label-key", Category: groupInput, DefaultText: "label", Usage: "`NAME` of the field with the class"},
 		&cli.StringFlag{Name: "label-names", Category: groupInput, Usage: "classification: `LIST` of the classes in order, for labels that are numbers"},

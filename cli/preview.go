@@ -25,16 +25,21 @@ func (j *job) announceData() {
 		j.out.say("          packed into rows of up to %d tokens", j.plan.loader.Pack)
 	}
 	for _, w := range j.checked.Warnings {
-		j.out.warn("%s", p.warning(w))
+		j.out.say("%s", p.warning(w))
 	}
 }
 
 // templateName names the chat template, if the data has been through one.
 func (j *job) templateName() string {
-	if j.chat.Template == nil || j.trainData.Format != data.Chat && !j.converse {
+	if !j.conversing(j.trainData.Format) {
 		return ""
 	}
 	return j.chat.Name()
+}
+
+// conversing says whether data of a format has been through the chat template.
+func (b *base) conversing(f data.Format) bool {
+	return b.chat.Template != nil && (f == data.Chat || b.converse && f.Answers())
 }
 
 // preview shows the first examples that are evaluated on, with --preview.

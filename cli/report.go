@@ -13,33 +13,34 @@ import (
 // report is what --json prints and run.json keeps. Numbers that were not measured
 // are null.
 type report struct {
-	Model       string        `json:"model"`  // --model, or gpupeft-demo
-	Kind        string        `json:"kind"`   // model_type of config.json
-	Method      string        `json:"method"` // lora or prompt
-	Device      tensor.Info   `json:"device"`
-	BaseParams  int64         `json:"base_params"`
-	Params      int           `json:"params"` // trainable
-	Data        dataReport    `json:"data"`
-	Settings    settings      `json:"settings"`
-	Steps       int           `json:"steps"` // taken
-	Epochs      float64       `json:"epochs"`
-	Tokens      int           `json:"tokens"`  // trained on, without virtual ones and padding
-	Seconds     float64       `json:"seconds"` // of training, without evaluation
-	TokensPerS  float64       `json:"tokens_per_s"`
-	PeakBytes   int64         `json:"peak_bytes"`  // of the device's memory
-	Memory      memoryPlan    `json:"memory"`      // as planned
-	LossBase    *float64      `json:"loss_base"`   // held-out, bare model
-	LossBefore  *float64      `json:"loss_before"` // held-out, with the adapter as it starts
-	LossAfter   *float64      `json:"loss_after"`
-	PPL         *float64      `json:"ppl"` // exp(loss_after)
-	TrainLoss   *float64      `json:"train_loss"`
-	Base        *score        `json:"base"`
-	Before      *score        `json:"before"`
-	After       *score        `json:"after"`
-	Majority    *majority     `json:"majority,omitempty"`
-	Sample      *sampleReport `json:"sample,omitempty"`
-	Adapter     string        `json:"adapter"` // directory
-	Interrupted bool          `json:"interrupted"`
+	Model       string         `json:"model"`  // --model, or gpupeft-demo
+	Kind        string         `json:"kind"`   // model_type of config.json
+	Method      string         `json:"method"` // lora or prompt
+	Device      tensor.Info    `json:"device"`
+	BaseParams  int64          `json:"base_params"`
+	Params      int            `json:"params"` // trainable
+	Data        dataReport     `json:"data"`
+	Settings    settings       `json:"settings"`
+	Steps       int            `json:"steps"` // taken
+	Epochs      float64        `json:"epochs"`
+	Tokens      int            `json:"tokens"`  // trained on, without virtual ones and padding
+	Seconds     float64        `json:"seconds"` // of training, without evaluation
+	TokensPerS  float64        `json:"tokens_per_s"`
+	PeakBytes   int64          `json:"peak_bytes"`  // of the device's memory
+	Memory      memoryPlan     `json:"memory"`      // as planned
+	LossBase    *float64       `json:"loss_base"`   // held-out, bare model
+	LossBefore  *float64       `json:"loss_before"` // held-out, with the adapter as it starts
+	LossAfter   *float64       `json:"loss_after"`
+	PPL         *float64       `json:"ppl"` // exp(loss_after)
+	TrainLoss   *float64       `json:"train_loss"`
+	Base        *score         `json:"base"`
+	Before      *score         `json:"before"`
+	After       *score         `json:"after"`
+	Majority    *majority      `json:"majority,omitempty"`
+	Warnings    []data.Warning `json:"warnings,omitempty"` // about the data
+	Sample      *sampleReport  `json:"sample,omitempty"`
+	Adapter     string         `json:"adapter"` // directory
+	Interrupted bool           `json:"interrupted"`
 }
 
 // dataReport says what was read.
@@ -88,7 +89,7 @@ func (j *job) fillReport() (err error) {
 			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
 			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
 			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint},
-		Sample: j.sample, Adapter: p.out, Memory: p.memory,
+		Sample: j.sample, Warnings: j.checked.Warnings, Adapter: p.out, Memory: p.memory,
 	}
 	if j.valid != nil {
 		j.report.Data.HeldOut = j.valid.Len()

@@ -100,8 +100,8 @@ type Options struct {
 
 // Keys are names of fields; an empty one means the usual name.
 type Keys struct {
-	Prompt     string // "prompt"
-	Completion string // "completion"
+	Prompt     string // "prompt" or "question"
+	Completion string // "completion", "answer" or "response"
 	Text       string // "text" or "sentence"
 	Label      string // "label"
 }

@@ -49,7 +49,8 @@ const (
 // Warning is a problem that a part of the data has.
 type Warning struct {
 	Problem Problem `json:"problem"`
-	Part    string  `json:"part"` // the file
+	Part    string  `json:"part"` // train, valid or test
+	File    string  `json:"file"`
 	Count   int     `json:"count"`
 	Rows    []int   `json:"rows,omitempty"` // the first few, as Example.Row counts
 	Text    string  `json:"text"`           // for people
@@ -145,7 +146,7 @@ func (f *finding) add(row int) {
 }
 
 // warn reports a finding, if there is one.
-func (x *examiner) warn(p Problem, s *Set, f finding, text string, args ...any) {
+func (x *examiner) warn(p Problem, part string, s *Set, f finding, text string, args ...any) {
 	if f.count == 0 {
 		return
 	}
@@ -153,7 +154,7 @@ func (x *examiner) warn(p Problem, s *Set, f finding, text string, args ...any) 
 	if f.count == 1 {
 		rows = "1 row"
 	}
-	x.Warnings = append(x.Warnings, Warning{p, s.Name, f.count, f.rows, rows + ": " + fmt.Sprintf(text, args...)})
+	x.Warnings = append(x.Warnings, Warning{p, part, s.Name, f.count, f.rows, rows + ": " + fmt.Sprintf(text, args...)})
 }
 
 // part examines one part.
@@ -210,14 +211,14 @@ func (x *examiner) part(ctx context.Context, name string, s *Set) error {
 		hollow.rows = append(hollow.rows, s.Left[:min(len(s.Left), named-len(hollow.rows))]...)
 	}
 	x.files[s.store] = true
-	x.warn(DoubledBOS, s, doubled, "BOS stands in front twice, once from the text and once from the tokenizer")
-	x.warn(MissingEOS, s, endless, "the last target isn't one that ends a text, so the model won't learn to stop there")
-	x.warn(PadIsEOS, s, masked, "EOS is there but is no target, as if padding were masked by id and were EOS")
-	x.warn(EmptyTarget, s, hollow, "the answer is empty, there is nothing to learn")
+	x.warn(DoubledBOS, name, s, doubled, "BOS stands in front twice, once from the text and once from the tokenizer")
+	x.warn(MissingEOS, name, s, endless, "the last target isn't one that ends a text, so the model won't learn to stop there")
+	x.warn(PadIsEOS, name, s, masked, "EOS is there but is no target, as if padding were masked by id and were EOS")
+	x.warn(EmptyTarget, name, s, hollow, "the answer is empty, there is nothing to learn")
 	if s.Cut.Targets > 0 {
-		x.warn(CutTarget, s, cut, "cut to %d tokens, which loses %d targets", s.limit, s.Cut.Targets)
+		x.warn(CutTarget, name, s, cut, "cut to %d tokens, which loses %d targets", s.limit, s.Cut.Targets)
 	}
-	x.warn(Duplicates, s, twice, "also in the data that is evaluated on")
+	x.warn(Duplicates, name, s, twice, "also in the data that is evaluated on")
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,16 +55,19 @@ type layout struct {
 // layouts returns the formats in the order in which a first row is tried on them;
 // fields that a format doesn't need are ignored.
 func (k Keys) layouts() []layout {
-	prompt, completion := []string{cmp.Or(k.Prompt, "prompt")}, []string{cmp.Or(k.Completion, "completion")}
-	text, label := []string{"text", "sentence"}, []string{cmp.Or(k.Label, "label")}
-	if k.Text != "" {
-		text = []string{k.Text}
+	named := func(key string, usual ...string) []string {
+		if key != "" {
+			return []string{key}
+		}
+		return usual
 	}
+	prompt, completion := named(k.Prompt, "prompt", "question"), named(k.Completion, "completion", "answer", "response")
+	text, label := named(k.Text, "text", "sentence"), named(k.Label, "label")
 	return []layout{
 		{Ready, [][]string{{"input_ids"}, {"labels"}}},
 		{Chat, [][]string{{"messages", "conversations"}}},
 		{Completion, [][]string{prompt, completion}},
-		{Alpaca, [][]string{{"instruction"}, {"output"}}},
+		{Alpaca, [][]string{{"instruction"}, {"output", "response"}}},
 		{Classes, [][]string{text, label}},
 		{TextRows, [][]string{text}},
 	}

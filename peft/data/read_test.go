@@ -90,7 +90,7 @@ func TestReadBad(t *testing.T) {
 		{"no object", "a.jsonl", `["ab"]`, data.ErrFormat, "a.jsonl:1: no JSON object"},
 		{"two objects", "a.jsonl", `{"text":"a"}{"text":"b"}`, data.ErrFormat, "a.jsonl:1: text behind"},
 		{"unknown fields", "a.jsonl", `{"message":[],"id":1}`, data.ErrFormat, `a.jsonl:1: fields ["id" "message"], want one of: input_ids and labels`},
-		{"half a pair", "a.jsonl", `{"prompt":"x"}`, data.ErrFormat, `a.jsonl:1: field "completion" is missing`},
+		{"half a pair", "a.jsonl", `{"prompt":"x"}`, data.ErrFormat, `a.jsonl:1: field "completion or answer or response" is missing`},
 		{"mixed", "a.jsonl", ok + `{"prompt":"x","completion":"y"}`, data.ErrFormat, `a.jsonl:2: field "text" is missing`},
 		{"twice", "a.jsonl", `{"text":"a","text":"b"}`, data.ErrFormat, `field "text" occurs twice`},
 		{"case", "a.jsonl", `{"Text":"a"}`, data.ErrFormat, `fields ["Text"]`},

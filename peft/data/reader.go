@@ -146,8 +146,10 @@ func (d *reader) answer(r row) (prompt, answer string, class int, err error) {
 func (r row) alpaca(plain bool) (string, error) {
 	instruction, err := r.text("instruction")
 	input := ""
-	if err == nil && r.has("input") && string(r["input"]) != "null" {
-		input, err = r.text("input")
+	for _, name := range []string{"input", "context"} { // the latter is Dolly's
+		if err == nil && input == "" && r.has(name) && string(r[name]) != "null" {
+			input, err = r.text(name)
+		}
 	}
 	switch {
 	case err != nil:
