@@ -41,10 +41,33 @@ func (r row) messages(name string) ([]chat.Message, error) {
 	return messages, nil
 }
 
-// conversation makes an example of messages: all of the assistant's, or the last, are
-// targets, each with the token that ends it. What follows the last of them is left out:
+// conversations makes an example of a prompt and a completion that are messages, as TRL
+// has them: what the assistant says in the prompt is no target.
+func (d *reader) conversations(r row) (Example, error) {
+	if d.Template == nil {
+		return Example{}, fmt.Errorf("a prompt of messages needs a chat template (name one): %w", ErrOptions)
+	}
+	prompt, err := r.messages(d.fields[0])
+	if err != nil {
+		return Example{}, err
+	}
+	completion, err := r.messages(d.fields[1])
+	if err != nil {
+		return Example{}, err
+	}
+	said := 0
+	for _, m := range prompt {
+		if m.Role == chat.Assistant {
+			said++
+		}
+	}
+	return d.conversation(append(prompt, completion...), said)
+}
+
+// conversation makes an example of messages: the assistant's but for the first few, or
+// the last, are targets, each with the token that ends it. What follows the last of them is left out:
 // nothing is learned from it.
-func (d *reader) conversation(messages []chat.Message) (Example, error) {
+func (d *reader) conversation(messages []chat.Message, skip int) (Example, error) {
 	spans, text, err := chat.Answers(d.Template, messages)
 	if errors.Is(err, chat.ErrMessages) {
 		err = fmt.Errorf("%w: %w", err, ErrFormat)
@@ -52,8 +75,11 @@ func (d *reader) conversation(messages []chat.Message) (Example, error) {
 	if err != nil {
 		return Example{}, err
 	}
-	if n := len(spans); n > 0 && d.LastTurn {
-		spans = spans[n-1:]
+	if spans = spans[skip:]; len(spans) == 0 {
+		return Example{}, fmt.Errorf("the completion has no message of the assistant: %w", ErrFormat)
+	}
+	if d.LastTurn {
+		spans = spans[len(spans)-1:]
 	}
 	var parts []part
 	end := 0

@@ -91,14 +91,18 @@ func (d *reader) example(r row) (e Example, err error) {
 		if err != nil {
 			return e, err
 		}
-		return d.conversation(messages)
+		return d.conversation(messages, 0)
+	case Completion:
+		if d.prompt == nil && len(r[d.fields[0]]) > 0 && r[d.fields[0]][0] == '[' {
+			return d.conversations(r)
+		}
 	}
 	prompt, answer, class, err := d.answer(r)
 	if err != nil {
 		return e, err
 	}
 	if d.Converse && d.Template != nil {
-		e, err = d.conversation([]chat.Message{{Role: chat.User, Content: prompt}, {Role: chat.Assistant, Content: answer}})
+		e, err = d.conversation([]chat.Message{{Role: chat.User, Content: prompt}, {Role: chat.Assistant, Content: answer}}, 0)
 	} else {
 		if d.set.Format == Classes {
 			answer = " " + answer
