@@ -52,6 +52,19 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestEnd: what ends an answer in each family.
+func TestEnd(t *testing.T) {
+	for name, want := range map[string]string{"llama-2": "</s>", "llama-3": "<|eot_id|>", "gemma": "<end_of_turn>", "mistral-v0.1": "</s>", "chatml": "<|im_end|>"} {
+		tmpl, err := chat.Named(name, chat.Specials{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := chat.End(tmpl); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestSmolLM2Template renders with the template in SmolLM2's GGUF file, as make smollm2
 // gets it.
 func TestSmolLM2Template(t *testing.T) {
@@ -68,9 +81,25 @@ func TestSmolLM2Template(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Render([]chat.Message{{Role: chat.User, Content: "Hi"}}, true)
-	want := "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-	if err != nil || got != want {
-		t.Errorf("got %q, %v", got, err)
+	chatML, err := chat.Named("chatml", chat.Specials{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	system := chat.Message{Role: chat.System, Content: "You are a helpful AI assistant named SmolLM, trained by Hugging Face"}
+	for _, messages := range load(t).Conversations {
+		with := messages
+		if messages[0].Role != chat.System { // the template has one of its own
+			with = append([]chat.Message{system}, messages...)
+		}
+		for _, generate := range []bool{false, true} {
+			got, err := c.Render(messages, generate)
+			want, _ := chatML.Render(with, generate)
+			if err != nil || got != want {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+		}
+	}
+	if end := chat.End(c); end != "<|im_end|>" {
+		t.Errorf("an answer ends with %q", end)
 	}
 }
