@@ -58,7 +58,7 @@ func (s *store) add(e Example) (place, error) {
 	for i, id := range e.IDs {
 		switch y := e.Labels[i]; y {
 		case transformer.Masked:
-			b = binary.AppendUvarint(b, uint64(id)<<2|noTarget)
+			b = binary.AppendUvarint(b, uint64(id)<<2) // noTarget
 		case id:
 			b = binary.AppendUvarint(b, uint64(id)<<2|ownLabel)
 		default:
