@@ -50,6 +50,7 @@ golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gg
 	$(VENV)/bin/python testdata/quant/quant.py
 	$(VENV)/bin/python testdata/bnb/generate.py
 	$(VENV)/bin/python testdata/gguf/generate.py
+	$(VENV)/bin/python testdata/chat/generate.py
 	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)

@@ -70,7 +70,8 @@ func (p *program) app() *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			p.tuneCommand(), p.generateCommand(), p.evalCommand(), p.inspectAdapterCommand(), p.convertCommand(), p.combineCommand(), p.mergeCommand(),
+			p.tuneCommand(), p.generateCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(), p.convertCommand(),
+			p.combineCommand(), p.mergeCommand(),
 			p.quantizeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}

@@ -30,13 +30,13 @@ func (p *program) evalCommand() *cli.Command {
 		UsageText:   "gpupeft eval [options] --data PATH",
 		Description: evalDescription,
 		Action:      p.eval,
-		Flags: []cli.Flag{
-			modelFlag(), adaptersFlag(), promptScaleFlag(),
+		Flags: append([]cli.Flag{
+			previewFlag(0), modelFlag(), adaptersFlag(), promptScaleFlag(),
 			&cli.StringFlag{Name: "data", Category: groupInput, Usage: "`PATH` of a file or directory, as for tune (default with the built-in model: its reviews)"},
 			&cli.IntFlag{Name: "max-seq-length", Value: 128, Category: groupInput, Usage: "`TOKENS` of a sequence"},
 			&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupCompute, Usage: "`N` sequences that are computed together"},
 			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag(),
-		},
+		}, dataFlags()...),
 	}
 }
 
@@ -47,6 +47,7 @@ type evaluation struct {
 	Device    tensor.Info `json:"device"`
 	Data      string      `json:"data"` // the file
 	Format    data.Format `json:"format"`
+	Why       string      `json:"format_why"`
 	Examples  int         `json:"examples"`
 	Truncated int         `json:"truncated"`
 	Dropped   int         `json:"dropped"`
@@ -78,14 +79,22 @@ func (p *program) eval(c *cli.Context) error {
 		return err
 	}
 	defer with.Close()
-	files, err := readData(c.Context, c.String("data"), b.dataOptions(length))
+	o, err := b.dataOptions(c, length)
 	if err != nil {
 		return err
 	}
+	files, err := readData(c.Context, c.String("data"), o)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
 	b.explain(out)
 	set := cmp.Or(files.Valid, files.Test, files.Train)
-	e := evaluation{Model: b.name, Adapter: strings.Join(c.StringSlice("adapter"), ", "), Device: b.backend.Info(), Data: set.Name, Format: set.Format,
-		Examples: len(set.Examples), Truncated: set.Truncated, Dropped: set.Dropped}
+	e := evaluation{Model: b.name, Adapter: strings.Join(c.StringSlice("adapter"), ", "), Device: b.backend.Info(), Data: set.Name, Format: set.Format, Why: set.Why,
+		Examples: set.Len(), Truncated: set.Truncated, Dropped: set.Dropped}
+	if err := b.preview(c, out, set); err != nil {
+		return err
+	}
 	if e.Base, err = b.score(c, &adapterSet{}, set, batch); err != nil {
 		return err
 	}
@@ -114,7 +123,7 @@ func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (
 }
 
 func (e *evaluation) print(w io.Writer) error {
-	fmt.Fprintf(w, "%s: %s, %s", e.Data, e.Format, count(e.Examples, "example"))
+	fmt.Fprintf(w, "%s: %s (%s), %s", e.Data, e.Format, e.Why, count(e.Examples, "example"))
 	if e.Truncated > 0 {
 		fmt.Fprintf(w, ", %d cut to --max-seq-length", e.Truncated)
 	}

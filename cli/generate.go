@@ -10,6 +10,8 @@ import (
 
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/transformer"
+	"github.com/gpupeft/gpupeft/transformer/chat"
+	"github.com/gpupeft/gpupeft/transformer/tokenizer"
 )
 
 const generateDescription = `Continues a text and prints what is new, as it comes.
@@ -18,6 +20,7 @@ Examples:
    gpupeft generate -p "Once upon a time"
    gpupeft generate --model llama --adapter adapter -p "Review: good soup." \
       --max-tokens 5
+   gpupeft generate --model llama --chat-template model -p "Why is the sky blue?"
    gpupeft generate --model llama -p - --temperature 0.8 --top-p 0.95 < text.txt`
 
 func (p *program) generateCommand() *cli.Command {
@@ -29,6 +32,8 @@ func (p *program) generateCommand() *cli.Command {
 		Action:      p.generate,
 		Flags: []cli.Flag{
 			modelFlag(), adaptersFlag(), promptScaleFlag(),
+			chatTemplateFlag("none", "that makes the prompt the question of a conversation"),
+			&cli.StringFlag{Name: "system", Category: groupInput, Usage: "`TEXT` of the system in that conversation"},
 			&cli.IntFlag{Name: "task", Category: groupInput, Usage: "`N` of a prompt for several tasks"},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Category: groupInput, Usage: "`TEXT` to continue; - reads it from standard input"},
 			&cli.IntFlag{Name: "max-tokens", Value: 100, Category: groupSampling, Usage: "`N` new tokens at most"},
@@ -78,8 +83,8 @@ func (p *program) generate(c *cli.Context) error {
 	}
 	g := generation{base: b, with: with, task: c.Int("task"), Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
 		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}}}
-	if g.ids, err = data.EncodePrompt(tok, prompt); err != nil {
-		return fmt.Errorf("--prompt: %w", err)
+	if g.ids, err = b.encodePrompt(c, tok, prompt); err != nil {
+		return err
 	}
 	if err := g.fit(); err != nil {
 		return err
@@ -102,6 +107,33 @@ func (p *program) generate(c *cli.Context) error {
 		r.Stop = "length"
 	}
 	return writeJSON(out.result, r)
+}
+
+// encodePrompt returns the tokens to continue: of the text, or of a conversation that
+// asks it.
+func (b *base) encodePrompt(c *cli.Context, tok *tokenizer.Tokenizer, prompt string) ([]int32, error) {
+	if err := b.openTemplate(c.String("chat-template")); err != nil {
+		return nil, err
+	}
+	if b.chat.Template == nil {
+		if c.IsSet("system") {
+			return nil, usagef("--system needs a --chat-template")
+		}
+		ids, err := data.EncodePrompt(tok, prompt)
+		if err != nil {
+			return nil, fmt.Errorf("--prompt: %w", err)
+		}
+		return ids, nil
+	}
+	var messages []chat.Message
+	if c.IsSet("system") {
+		messages = append(messages, chat.Message{Role: chat.System, Content: c.String("system")})
+	}
+	text, err := b.chat.Render(append(messages, chat.Message{Role: chat.User, Content: prompt}), true)
+	if err != nil {
+		return nil, fmt.Errorf("--chat-template: %w", err)
+	}
+	return tok.Encode(text, false) // the template has written BOS
 }
 
 func checkSampling(c *cli.Context) error {

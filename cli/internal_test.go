@@ -98,18 +98,14 @@ func TestMajority(t *testing.T) {
 	row := func(answer int32) data.Example {
 		return data.Example{IDs: []int32{1, answer}, Labels: []int32{transformer.Masked, answer}}
 	}
-	train := &data.Set{Format: data.Completion, Examples: []data.Example{row(5), row(6), row(6), row(5), row(6)}}
-	valid := &data.Set{Format: data.Completion, Examples: []data.Example{row(6), row(5), row(6), row(6)}}
+	train := data.List{row(5), row(6), row(6), row(5), row(6)}
+	valid := data.List{row(6), row(5), row(6), row(6)}
 	decode := func(ids []int32) string { return fmt.Sprint(ids) }
-	if m := majorityOf(train, valid, decode); m == nil || m.Completion != "[6]" || m.Exact != 0.75 {
+	if m, err := majorityOf(train, valid, decode); err != nil || m == nil || m.Completion != "[6]" || m.Exact != 0.75 {
 		t.Errorf("got %+v", m)
 	}
-	different := &data.Set{Format: data.Completion, Examples: []data.Example{row(1), row(2), row(3), row(4)}}
-	if m := majorityOf(different, valid, decode); m != nil {
+	different := data.List{row(1), row(2), row(3), row(4)}
+	if m, err := majorityOf(different, valid, decode); err != nil || m != nil {
 		t.Errorf("answers that all differ: %+v", m)
-	}
-	train.Format = data.Text
-	if m := majorityOf(train, valid, decode); m != nil {
-		t.Errorf("text: %+v", m)
 	}
 }

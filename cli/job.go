@@ -22,8 +22,10 @@ type job struct {
 	plan      *plan
 	out       *output
 	sketch    *sketch
+	files     *data.Files // nil until they are open
 	trainData *data.Set
 	valid     *data.Set // what is evaluated on; nil: nothing
+	checked   *data.Examination
 	method    peft.Method
 	run       *transformer.Run
 	log       *logFile
@@ -57,7 +59,9 @@ func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 	if j.log, err = openLog(p.logFile); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	j.fillReport()
+	if err := j.fillReport(); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
 	return j, nil
 }
 
@@ -120,10 +124,15 @@ func (j *job) openData(c *cli.Context) error {
 	if err := j.fitLength(); err != nil {
 		return err
 	}
-	files, err := readData(c.Context, p.data, j.dataOptions(p.maxLength))
+	o, err := j.dataOptions(c, p.maxLength)
 	if err != nil {
 		return err
 	}
+	files, err := readData(c.Context, p.data, o)
+	if err != nil {
+		return err
+	}
+	j.files = files
 	if files.Train == nil {
 		return fmt.Errorf("--data %s: no file named train", p.data)
 	}
@@ -133,10 +142,16 @@ func (j *job) openData(c *cli.Context) error {
 	} else if j.valid == nil {
 		j.trainData, j.valid = j.trainData.Split(p.valSplit, p.loader.Seed)
 	}
-	if j.valid != nil && len(j.valid.Examples) == 0 {
+	if j.valid != nil && j.valid.Len() == 0 {
 		j.valid = nil
 	}
-	perEpoch, err := p.loader.StepsPerEpoch(len(j.trainData.Examples))
+	if err := j.pack(c); err != nil {
+		return err
+	}
+	if j.checked, err = j.examine(c.Context, &data.Files{Train: j.trainData, Valid: j.valid, Test: files.Test}, c.Int("preview")); err != nil {
+		return err
+	}
+	perEpoch, err := p.loader.StepsPerEpoch(j.trainData)
 	if err != nil {
 		return fmt.Errorf("--data %s, without what is held out: %w (lower --batch-size)", j.dataName(), err)
 	}
@@ -146,7 +161,29 @@ func (j *job) openData(c *cli.Context) error {
 	if p.warmupRatio > 0 {
 		p.train.Warmup = int(math.Ceil(p.warmupRatio * float64(p.train.Steps)))
 	}
-	j.valid = head(j.valid, p.evalBatches*p.loader.Batch)
+	if j.valid != nil {
+		j.valid = j.valid.Head(p.evalBatches * p.loader.Batch)
+	}
+	return nil
+}
+
+// pack settles how rows become batches. A packed row has room for the longest row with
+// its virtual tokens.
+func (j *job) pack(c *cli.Context) error {
+	p := j.plan
+	p.loader.ByLength = c.Bool("group-by-length")
+	if !c.Bool("packing") {
+		return nil
+	}
+	p.loader.Virtual = virtual(j.sketch.method)
+	p.loader.Pack = p.maxLength + p.loader.Virtual
+	prefix := j.sketch.method.PrefixTokens()
+	for _, l := range j.ckpt.Config.Layers {
+		if prefix > 0 && l.Window > 0 && prefix+j.trainData.Longest() > l.Window {
+			return usagef("--packing: %s and rows of %d tokens are more than the model's window of %d, beyond which rows in a sequence would see other parts of the prefix than alone",
+				count(prefix, "prefix token"), j.trainData.Longest(), l.Window)
+		}
+	}
 	return nil
 }
 
@@ -162,15 +199,6 @@ func (j *job) fitLength() error {
 	}
 	p.maxLength = room
 	return nil
-}
-
-// dataOptions say how the model's data becomes tokens.
-func (b *base) dataOptions(maxLength int) data.Options {
-	o := data.Options{Vocab: b.ckpt.Config.VocabSize, MaxLength: maxLength}
-	if b.tokens != nil { // a nil pointer would be a non-nil Encoder
-		o.Tokens = b.tokens
-	}
-	return o
 }
 
 // readData reads --data, or the built-in reviews.
@@ -214,6 +242,9 @@ func (j *job) runOptions(m peft.Method, length int, s sizing) transformer.RunOpt
 
 func (j *job) longest() int {
 	n := j.trainData.Longest()
+	if pack := j.plan.loader.Pack; pack > 0 {
+		n = pack - j.plan.loader.Virtual
+	}
 	if j.valid != nil {
 		n = max(n, j.valid.Longest())
 	}
@@ -240,6 +271,9 @@ func (j *job) close() error {
 	err := j.closeRun()
 	if j.method != nil {
 		err = errors.Join(err, j.method.Close())
+	}
+	if j.files != nil {
+		err = errors.Join(err, j.files.Close())
 	}
 	return errors.Join(err, j.log.close(), j.base.Close())
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gpupeft/gpupeft/peft/formats"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
+	"github.com/gpupeft/gpupeft/transformer/chat"
 	"github.com/gpupeft/gpupeft/transformer/tokenizer"
 )
 
@@ -24,15 +25,17 @@ const demoName = "gpupeft-demo"
 
 // base is a model with what belongs to it.
 type base struct {
-	name    string // --model, or demoName
-	ckpt    *transformer.Checkpoint
-	dir     fs.FS                // of --model, or of its file
-	tokens  *tokenizer.Tokenizer // nil if there is none
-	stop    []int32              // ids that end a text
-	quant   tensor.DType         // --quant; F32: as stored
-	backend tensor.Backend       // nil until openDevice
-	model   *transformer.Model   // nil until load
-	note    string               // why --device auto took the CPU
+	name     string // --model, or demoName
+	ckpt     *transformer.Checkpoint
+	dir      fs.FS                // of --model, or of its file
+	tokens   *tokenizer.Tokenizer // nil if there is none
+	stop     []int32              // ids that end a text
+	chat     chat.Choice          // the template of conversations; none until openTemplate
+	converse bool                 // rows of prompt and answer become conversations
+	quant    tensor.DType         // --quant; F32: as stored
+	backend  tensor.Backend       // nil until openDevice
+	model    *transformer.Model   // nil until load
+	note     string               // why --device auto took the CPU
 }
 
 // openBase opens --model and loads it onto --device.

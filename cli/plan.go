@@ -47,7 +47,7 @@ func newPlan(c *cli.Context) (*plan, error) {
 	if err := noArguments(c); err != nil {
 		return nil, err
 	}
-	for _, check := range []func(*cli.Context) error{checkNumbers, checkPairs, checkMethod} {
+	for _, check := range []func(*cli.Context) error{checkNumbers, checkPairs, checkMethod, checkDataFlags} {
 		if err := check(c); err != nil {
 			return nil, err
 		}

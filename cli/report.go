@@ -13,44 +13,50 @@ import (
 // report is what --json prints and run.json keeps. Numbers that were not measured
 // are null.
 type report struct {
-	Model       string        `json:"model"`  // --model, or gpupeft-demo
-	Kind        string        `json:"kind"`   // model_type of config.json
-	Method      string        `json:"method"` // lora or prompt
-	Device      tensor.Info   `json:"device"`
-	BaseParams  int64         `json:"base_params"`
-	Params      int           `json:"params"` // trainable
-	Data        dataReport    `json:"data"`
-	Settings    settings      `json:"settings"`
-	Steps       int           `json:"steps"` // taken
-	Epochs      float64       `json:"epochs"`
-	Tokens      int           `json:"tokens"`  // trained on, without virtual ones and padding
-	Seconds     float64       `json:"seconds"` // of training, without evaluation
-	TokensPerS  float64       `json:"tokens_per_s"`
-	PeakBytes   int64         `json:"peak_bytes"`  // of the device's memory
-	Memory      memoryPlan    `json:"memory"`      // as planned
-	LossBase    *float64      `json:"loss_base"`   // held-out, bare model
-	LossBefore  *float64      `json:"loss_before"` // held-out, with the adapter as it starts
-	LossAfter   *float64      `json:"loss_after"`
-	PPL         *float64      `json:"ppl"` // exp(loss_after)
-	TrainLoss   *float64      `json:"train_loss"`
-	Base        *score        `json:"base"`
-	Before      *score        `json:"before"`
-	After       *score        `json:"after"`
-	Majority    *majority     `json:"majority,omitempty"`
-	Sample      *sampleReport `json:"sample,omitempty"`
-	Adapter     string        `json:"adapter"` // directory
-	Interrupted bool          `json:"interrupted"`
+	Model       string         `json:"model"`  // --model, or gpupeft-demo
+	Kind        string         `json:"kind"`   // model_type of config.json
+	Method      string         `json:"method"` // lora or prompt
+	Device      tensor.Info    `json:"device"`
+	BaseParams  int64          `json:"base_params"`
+	Params      int            `json:"params"` // trainable
+	Data        dataReport     `json:"data"`
+	Settings    settings       `json:"settings"`
+	Steps       int            `json:"steps"` // taken
+	Epochs      float64        `json:"epochs"`
+	Tokens      int            `json:"tokens"`  // trained on, without virtual ones and padding
+	Seconds     float64        `json:"seconds"` // of training, without evaluation
+	TokensPerS  float64        `json:"tokens_per_s"`
+	PeakBytes   int64          `json:"peak_bytes"`  // of the device's memory
+	Memory      memoryPlan     `json:"memory"`      // as planned
+	LossBase    *float64       `json:"loss_base"`   // held-out, bare model
+	LossBefore  *float64       `json:"loss_before"` // held-out, with the adapter as it starts
+	LossAfter   *float64       `json:"loss_after"`
+	PPL         *float64       `json:"ppl"` // exp(loss_after)
+	TrainLoss   *float64       `json:"train_loss"`
+	Base        *score         `json:"base"`
+	Before      *score         `json:"before"`
+	After       *score         `json:"after"`
+	Majority    *majority      `json:"majority,omitempty"`
+	Warnings    []data.Warning `json:"warnings,omitempty"` // about the data
+	Sample      *sampleReport  `json:"sample,omitempty"`
+	Adapter     string         `json:"adapter"` // directory
+	Interrupted bool           `json:"interrupted"`
 }
 
 // dataReport says what was read.
 type dataReport struct {
 	Path      string      `json:"path"`
 	Format    data.Format `json:"format"`
+	Why       string      `json:"format_why"`
+	SHA256    string      `json:"sha256"` // of the training file
+	Template  string      `json:"chat_template,omitempty"`
 	Train     int         `json:"train_examples"`
 	HeldOut   int         `json:"held_out_examples"` // that are evaluated on
 	Tokens    int         `json:"train_tokens"`
 	Truncated int         `json:"truncated"`
 	Dropped   int         `json:"dropped"`
+	Packing   bool        `json:"packing"`
+	ByLength  bool        `json:"group_by_length"`
 }
 
 // settings are the effective ones.
@@ -72,25 +78,26 @@ type settings struct {
 	Checkpoint  bool    `json:"grad_checkpoint"`
 }
 
-func (j *job) fillReport() {
+func (j *job) fillReport() (err error) {
 	p := j.plan
 	j.report = report{
 		Model: j.name, Kind: j.model.Config.Kind, Method: p.method, Device: j.backend.Info(),
 		BaseParams: j.model.Params(), Params: j.method.Params().Count(),
-		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Train: len(j.trainData.Examples), Tokens: j.trainData.Tokens(),
-			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped},
+		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Why: j.trainData.Why, SHA256: j.trainData.SHA256, Template: j.templateName(), Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
+			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped, Packing: p.loader.Pack > 0, ByLength: p.loader.ByLength},
 		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
 			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
 			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
 			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint},
-		Sample: j.sample, Adapter: p.out, Memory: p.memory,
+		Sample: j.sample, Warnings: j.checked.Warnings, Adapter: p.out, Memory: p.memory,
 	}
 	if j.valid != nil {
-		j.report.Data.HeldOut = len(j.valid.Examples)
+		j.report.Data.HeldOut = j.valid.Len()
 	}
-	if j.tokens != nil {
-		j.report.Majority = majorityOf(j.trainData, j.valid, func(ids []int32) string { return j.tokens.Decode(ids, true) })
+	if j.tokens != nil && j.valid != nil && j.trainData.Format.Answers() {
+		j.report.Majority, err = majorityOf(j.trainData, j.valid, func(ids []int32) string { return j.tokens.Decode(ids, true) })
 	}
+	return err
 }
 
 // add counts a step.
@@ -110,13 +117,14 @@ func (j *job) announce() {
 		model = fmt.Sprintf("the built-in one (%s), %s, frozen", r.Kind, count(r.BaseParams, "parameter"))
 	}
 	j.out.say("model     %s", model)
-	j.out.say("data      %s: %s; %s to train on, %d held out", r.Data.Path, r.Data.Format, count(r.Data.Train, "example"), r.Data.HeldOut)
+	j.out.say("data      %s: %s (%s); %s to train on, %d held out", r.Data.Path, r.Data.Format, r.Data.Why, count(r.Data.Train, "example"), r.Data.HeldOut)
 	if r.Data.Truncated > 0 {
 		j.out.say("          %s cut to --max-seq-length %d", count(r.Data.Truncated, "row"), s.MaxLength)
 	}
 	if r.Data.Dropped > 0 {
 		j.out.say("          %s left out: nothing to predict within --max-seq-length %d", count(r.Data.Dropped, "row"), s.MaxLength)
 	}
+	j.announceData()
 	j.out.say("method    %s, %s trainable (%.2g %% of the model)", j.describeMethod(), count(r.Params, "parameter"), 100*float64(r.Params)/float64(r.BaseParams))
 	j.out.say("device    %s; %s: %s weights, %s activations", deviceName(r.Device), byteSize(j.plan.memory.Total),
 		byteSize(j.plan.memory.Weights), byteSize(j.plan.memory.Activations+j.plan.memory.Gradients))

@@ -24,20 +24,24 @@ type score struct {
 func (b *base) evaluate(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*score, error) {
 	var total transformer.Loss
 	var matches exactMatches
-	at := 0 // in s.Examples
-	for l, err := range peft.Losses(ctx, r, data.Once(s.Examples, batch)) {
+	at := 0 // in s
+	for l, err := range peft.Losses(ctx, r, data.Once(s, batch)) {
 		if err != nil {
 			return nil, err
 		}
 		total = total.Add(l)
 		for right := l.Right; len(right) > 0; at++ {
-			n := s.Examples[at].Targets()
-			matches.add(s.Examples[at], right[:n], b.stop)
+			e, err := s.Example(at)
+			if err != nil {
+				return nil, err
+			}
+			n := e.Targets()
+			matches.add(e, right[:n], b.stop)
 			right = right[n:]
 		}
 	}
 	sc := newScore(total)
-	if s.Format == data.Completion {
+	if s.Format.Answers() {
 		sc.Exact = number(float64(matches.right) / float64(matches.rows))
 	}
 	return sc, nil
@@ -78,14 +82,15 @@ type majority struct {
 const maxClasses = 20
 
 // majorityOf returns the training rows' most frequent completion and how often it
-// is right on the held-out rows; nil unless the rows look like classes.
-func majorityOf(train, valid *data.Set, decode func(ids []int32) string) *majority {
-	if train.Format != data.Completion || valid == nil || decode == nil {
-		return nil
-	}
+// is right on the held-out rows; nil unless the answers look like classes.
+func majorityOf(train, valid data.Source, decode func(ids []int32) string) (*majority, error) {
 	counts := map[string]int{}
 	var best []int32
-	for _, e := range train.Examples {
+	for i := range train.Len() {
+		e, err := train.Example(i)
+		if err != nil {
+			return nil, err
+		}
 		c := e.Completion()
 		key := fmt.Sprint(c)
 		counts[key]++
@@ -93,24 +98,18 @@ func majorityOf(train, valid *data.Set, decode func(ids []int32) string) *majori
 			best = c
 		}
 	}
-	if len(counts) > min(maxClasses, len(train.Examples)/2) {
-		return nil
+	if len(counts) > min(maxClasses, train.Len()/2) {
+		return nil, nil
 	}
 	right := 0
-	for _, e := range valid.Examples {
+	for i := range valid.Len() {
+		e, err := valid.Example(i)
+		if err != nil {
+			return nil, err
+		}
 		if slices.Equal(e.Completion(), best) {
 			right++
 		}
 	}
-	return &majority{decode(best), float64(right) / float64(len(valid.Examples))}
-}
-
-// head returns the first n examples of a set, or all if n is 0.
-func head(s *data.Set, n int) *data.Set {
-	if s == nil || n == 0 || n >= len(s.Examples) {
-		return s
-	}
-	short := *s
-	short.Examples = s.Examples[:n]
-	return &short
+	return &majority{decode(best), float64(right) / float64(valid.Len())}, nil
 }

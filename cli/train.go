@@ -73,13 +73,13 @@ func (j *job) scoreBase(ctx context.Context) (*score, error) {
 // train takes the steps. An interrupt ends it after the step that is running.
 func (j *job) train(ctx context.Context) error {
 	p := j.plan
-	perEpoch, err := p.loader.StepsPerEpoch(len(j.trainData.Examples))
+	perEpoch, err := p.loader.StepsPerEpoch(j.trainData)
 	if err != nil {
 		return err
 	}
 	show := newProgress(j.out, p.train.Steps)
 	defer show.line.clear()
-	steps := peft.Train(context.WithoutCancel(ctx), j.run, j.method, p.loader.Steps(j.trainData.Examples), p.train)
+	steps := peft.Train(context.WithoutCancel(ctx), j.run, j.method, p.loader.Steps(j.trainData), p.train)
 	for s, err := range steps {
 		if err != nil {
 			return err

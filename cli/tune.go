@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -12,11 +13,14 @@ import (
 const tuneDescription = `Trains a soft prompt, LoRA matrices or another small addition on data and saves it as
 an adapter. The model itself is not changed.
 
-Data is plain text; or rows in JSONL (or a JSON array) of one of the forms
+Data is plain text; or rows in JSONL, a JSON array, CSV or TSV of one of the forms
    {"text": "..."}
    {"prompt": "...", "completion": "..."}       loss on the completion only
+   {"instruction": "...", "output": "..."}      Alpaca, perhaps with "input"
+   {"messages": [{"role": ..., "content": ...}, ...]}
+   {"text": "...", "label": ...}                classification
    {"input_ids": [...], "labels": [...]}        taken as they are, -100 is masked
-or a directory with train, valid and test files of these.
+or a directory with train, valid (validation, val, dev) and test files of these.
 
 Without --model and --data, a small built-in model learns to judge reviews.
 
@@ -36,7 +40,7 @@ func (p *program) tuneCommand() *cli.Command {
 		Usage:       "train a soft prompt, LoRA or another adapter on data",
 		UsageText:   "gpupeft tune [options]",
 		Description: tuneDescription,
-		Flags:       tuneFlags(),
+		Flags:       slices.Concat(tuneFlags(), dataFlags(), packingFlags()),
 		Action:      p.tune,
 	}
 }
@@ -100,6 +104,7 @@ func tuneFlags() []cli.Flag {
 
 		&cli.StringFlag{Name: "out", Category: groupOutput, DefaultText: "gpupeft-out, or the next free gpupeft-out-N", Usage: "`DIR` for the adapter; must be new or empty"},
 		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it"},
+		previewFlag(1),
 		jsonFlag("print one JSON object at the end; the rest goes to standard error"),
 		quietFlag(),
 	}

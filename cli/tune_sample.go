@@ -42,7 +42,10 @@ func (j *job) openSample(*cli.Context) (err error) {
 	case j.tokens == nil:
 		return nil
 	default:
-		e := j.exampleToShow()
+		e, err := j.exampleToShow()
+		if err != nil {
+			return err
+		}
 		j.prompt = e.Prompt()
 		if len(j.prompt) == 0 || j.format() == data.Text || j.format() == data.TextRows {
 			j.prompt = e.IDs[:min(sampleStart, len(e.IDs)-1)]
@@ -65,11 +68,11 @@ func (j *job) openSample(*cli.Context) (err error) {
 func (j *job) format() data.Format { return j.trainData.Format }
 
 // exampleToShow is held out, if anything is.
-func (j *job) exampleToShow() data.Example {
+func (j *job) exampleToShow() (data.Example, error) {
 	if j.valid != nil {
-		return j.valid.Examples[0]
+		return j.valid.Example(0)
 	}
-	return j.trainData.Examples[0]
+	return j.trainData.Example(0)
 }
 
 // continued returns how the model, or the tuned model, goes on.

@@ -212,7 +212,7 @@ func (l Loss) Add(o Loss) Loss {
 
 // Loss computes the cross-entropy of the last Forward's labels.
 func (r *Run) Loss(ctx context.Context) (Loss, error) {
-	if r.closed || r.batch.state == empty || r.batch.labels == nil {
+	if r.closed || r.batch.state == empty || r.batch.given.Labels == nil {
 		return Loss{}, fmt.Errorf("loss needs an open run, after Forward with labels: %w", ErrInput)
 	}
 	m, err := r.uploadTargets(ctx)
@@ -245,14 +245,10 @@ func (r *Run) uploadTargets(ctx context.Context) (m int, err error) {
 	for i := range inverse {
 		inverse[i] = -1
 	}
-	for s, labels := range r.batch.labels {
-		for t := 1; t < len(labels); t++ {
-			if labels[t] != Masked {
-				row := s*r.batch.length + t - 1
-				inverse[row] = int32(len(rows))
-				rows, targets = append(rows, int32(row)), append(targets, labels[t])
-			}
-		}
+	for s, t := range r.batch.given.targets() {
+		row := s*r.batch.length + t - 1
+		inverse[row] = int32(len(rows))
+		rows, targets = append(rows, int32(row)), append(targets, r.batch.given.Labels[s][t])
 	}
 	if m = len(rows); m == 0 {
 		return 0, nil
@@ -277,20 +273,15 @@ func (r *Run) readLoss(ctx context.Context, m int) (Loss, error) {
 	}
 	l := Loss{Tokens: m, Each: make([]float32, m), Right: make([]bool, m)}
 	i := 0
-	for _, labels := range r.batch.labels {
-		for _, y := range labels[min(1, len(labels)):] {
-			if y == Masked {
-				continue
-			}
-			s := stats[i*tensor.StatsWidth:][:tensor.StatsWidth]
-			loss := math.Log(float64(s[1])) + float64(s[0]) - float64(s[2])
-			l.Each[i] = float32(loss)
-			l.Sum += loss
-			if l.Right[i] = int32(s[3]) == y; l.Right[i] {
-				l.Correct++
-			}
-			i++
+	for s, t := range r.batch.given.targets() {
+		row := stats[i*tensor.StatsWidth:][:tensor.StatsWidth]
+		loss := math.Log(float64(row[1])) + float64(row[0]) - float64(row[2])
+		l.Each[i] = float32(loss)
+		l.Sum += loss
+		if l.Right[i] = int32(row[3]) == r.batch.given.Labels[s][t]; l.Right[i] {
+			l.Correct++
 		}
+		i++
 	}
 	return l, nil
 }

@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/gpupeft/gpupeft/tensor"
@@ -19,22 +20,48 @@ type Batch struct {
 	// Labels, if there is a loss, are in HF's convention: Labels[b][t] is what
 	// token t itself is (predicted from the tokens before it), or Masked.
 	Labels [][]int32
+	// Documents, if a sequence is several texts one after the other ("packing"), gives
+	// the lengths of each sequence's, which sum to its own. A document sees nothing of
+	// the others: its positions begin anew, its tokens attend only to each other and to
+	// a prefix, and its first token has no loss. Nil: each sequence is one.
+	Documents [][]int
 	// Dropout seeds the dropout of adapters; 0 switches it off.
 	Dropout uint64
 	// Tasks, if there is a soft prompt for several, says which is whose: one of each
-	// sequence. WithPrompt reads it. Without it, all are of task 0.
+	// document. WithPrompt reads it. Without it, all are of task 0.
 	Tasks []int
+}
+
+// documents returns the lengths of a sequence's documents; the sequence has n tokens.
+func (b Batch) documents(s, n int) []int {
+	if b.Documents == nil {
+		return []int{n}
+	}
+	return b.Documents[s]
+}
+
+// targets returns sequence and position of each token that has a loss, in order.
+func (b Batch) targets() iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		for s, labels := range b.Labels {
+			first := 0
+			for _, n := range b.documents(s, len(labels)) {
+				for t := first + 1; t < min(first+n, len(labels)); t++ {
+					if labels[t] != Masked && !yield(s, t) {
+						return
+					}
+				}
+				first += n
+			}
+		}
+	}
 }
 
 // Targets counts the tokens that have a loss.
 func (b Batch) Targets() int {
 	n := 0
-	for _, labels := range b.Labels {
-		for _, y := range labels[min(1, len(labels)):] {
-			if y != Masked {
-				n++
-			}
-		}
+	for range b.targets() {
+		n++
 	}
 	return n
 }
@@ -63,12 +90,12 @@ const (
 
 // batch is what a run remembers of the last Forward.
 type batch struct {
-	sequences, length int       // padded
-	lengths           []int     // of each sequence
-	ragged            bool      // some are shorter
-	labels            [][]int32 // nil: none
-	targets           int       // set by Loss
-	dropout           uint64
+	sequences, length int   // padded
+	lengths           []int // of each sequence
+	packed            bool  // some are several documents
+	segmented         bool  // some are that, or shorter than others
+	given             Batch // with virtual tokens
+	targets           int   // set by Loss
 	state             state
 }
 
@@ -96,7 +123,7 @@ func (r *Run) prepare(ctx context.Context, b Batch) error {
 
 // measure checks ids, labels and lengths.
 func (r *Run) measure(b Batch) (batch, error) {
-	next := batch{sequences: len(b.IDs), labels: b.Labels, dropout: b.Dropout}
+	next := batch{sequences: len(b.IDs), given: b}
 	virtual := 0
 	if r.adapters.prompt != nil {
 		virtual = r.adapters.prompt.Rows.Rows()
@@ -108,19 +135,67 @@ func (r *Run) measure(b Batch) (batch, error) {
 		next.lengths = append(next.lengths, len(ids))
 		next.length = max(next.length, len(ids))
 	}
-	next.ragged = len(next.lengths) > 0 && slices.Min(next.lengths) < next.length
+	if err := b.checkDocuments(); err != nil {
+		return next, err
+	}
+	next.packed = slices.ContainsFunc(b.Documents, func(lengths []int) bool { return len(lengths) > 1 })
+	next.segmented = next.packed || len(next.lengths) > 0 && slices.Min(next.lengths) < next.length
 	switch {
 	case len(b.IDs) == 0 || len(b.IDs) > r.options.Batch || next.length > r.options.Length:
 		return next, fmt.Errorf("%d sequences of up to %d tokens in a run for %d×%d: %w",
 			len(b.IDs), next.length, r.options.Batch, r.options.Length, ErrInput)
-	case r.cache != nil && next.ragged:
-		return next, fmt.Errorf("sequences of different length in a run with a cache: %w", ErrInput)
+	case r.cache != nil && next.segmented:
+		return next, fmt.Errorf("sequences of different length or of several documents in a run with a cache: %w", ErrInput)
 	case r.cache != nil && r.cache.filled+next.length > r.cache.keys:
 		return next, fmt.Errorf("%d tokens after %d in a context of %d: %w", next.length, r.Cached(), r.options.Context, ErrInput)
 	case r.Cached() > 0 && len(b.IDs) != r.batch.sequences:
 		return next, fmt.Errorf("%d sequences go on, %d are cached: %w", len(b.IDs), r.batch.sequences, ErrInput)
 	}
+	if err := r.checkWindow(b, next.packed); err != nil {
+		return next, err
+	}
 	return next, r.checkLabels(b)
+}
+
+// checkWindow refuses documents behind a prefix that reach beyond a layer's window: in a
+// row of its own, the end of such a document wouldn't see all of the prefix, and which
+// part it sees follows from where it stands in a row.
+func (r *Run) checkWindow(b Batch, packed bool) error {
+	prefix := r.adapters.prefixTokens()
+	if !packed || prefix == 0 {
+		return nil
+	}
+	for _, l := range r.model.Config.Layers {
+		for s, lengths := range b.Documents {
+			if n := slices.Max(lengths); l.Window > 0 && prefix+n > l.Window {
+				return fmt.Errorf("sequence %d: a document of %d tokens behind a prefix of %d in a row with others, under a window of %d: %w", s, n, prefix, l.Window, ErrInput)
+			}
+		}
+	}
+	return nil
+}
+
+// checkDocuments makes sure that documents make up their sequences.
+func (b Batch) checkDocuments() error {
+	if b.Documents == nil {
+		return nil
+	}
+	if len(b.Documents) != len(b.IDs) {
+		return fmt.Errorf("documents of %d sequences for %d: %w", len(b.Documents), len(b.IDs), ErrInput)
+	}
+	for s, lengths := range b.Documents {
+		sum := 0
+		for _, n := range lengths {
+			if n < 1 {
+				return fmt.Errorf("sequence %d: a document of %d tokens: %w", s, n, ErrInput)
+			}
+			sum += n
+		}
+		if sum != len(b.IDs[s]) {
+			return fmt.Errorf("sequence %d: %d tokens, documents of %d: %w", s, len(b.IDs[s]), sum, ErrInput)
+		}
+	}
+	return nil
 }
 
 func (r *Run) checkLabels(b Batch) error {
@@ -140,16 +215,21 @@ func (r *Run) checkLabels(b Batch) error {
 	return nil
 }
 
-// upload writes ids, positions and, where sequences differ in length, segments.
+// upload writes ids, positions and, where sequences differ in length or are several
+// documents, segments.
 func (r *Run) upload(ctx context.Context, b Batch) error {
-	n, first := r.tokens(), r.filled()
+	n, first, keys := r.tokens(), r.filled(), r.keys(r.batch.length)
 	ids, positions := make([]int32, n), make([]int32, n)
+	segments := slices.Repeat([]int32{-1}, r.batch.sequences*keys)
 	for s, seq := range b.IDs {
-		for t := range r.batch.length {
-			i := s*r.batch.length + t
-			positions[i] = int32(first + t)
-			if t < len(seq) {
-				ids[i] = seq[t]
+		clear(segments[s*keys:][:first]) // what was there before is of the first document
+		copy(ids[s*r.batch.length:], seq)
+		at := 0
+		for d, length := range b.documents(s, len(seq)) {
+			for t := range length {
+				positions[s*r.batch.length+at] = int32(first + t)
+				segments[s*keys+first+at] = int32(d)
+				at++
 			}
 		}
 	}
@@ -160,15 +240,8 @@ func (r *Run) upload(ctx context.Context, b Batch) error {
 	if err := tensor.WriteInts(ctx, be, view(r.input.positions, n), positions); err != nil {
 		return err
 	}
-	if !r.batch.ragged {
+	if !r.batch.segmented {
 		return nil
-	}
-	keys := r.keys(r.batch.length)
-	segments := make([]int32, r.batch.sequences*keys) // only the padding has a number of its own
-	for s, length := range r.batch.lengths {
-		for j := s*keys + first + length; j < (s+1)*keys; j++ {
-			segments[j] = -1
-		}
 	}
 	return tensor.WriteInts(ctx, be, r.segments(), segments)
 }
@@ -187,29 +260,43 @@ func (r *Run) uploadRoPE(ctx context.Context) error {
 	return nil
 }
 
-// WithPrompt returns b with the run's virtual tokens in front of each sequence.
-// They have no labels, but the last of them predicts the first real token, if that
-// has one, as in HF PEFT.
+// WithPrompt returns b with the run's virtual tokens in front of each sequence, or of
+// each of its documents. They have no labels, but the last of them predicts the first
+// real token, if that has one, as in HF PEFT.
 func (r *Run) WithPrompt(b Batch) Batch {
 	prompt := r.adapters.prompt
 	if prompt == nil {
 		return b
 	}
-	masked := slices.Repeat([]int32{Masked}, prompt.Tokens)
 	out := Batch{Dropout: b.Dropout, Tasks: b.Tasks}
+	document := 0 // over all sequences
 	for s, ids := range b.IDs {
-		task := 0
-		if s < len(b.Tasks) && prompt.Rows.Rows() > prompt.Tokens { // one of several
-			task = b.Tasks[s]
+		var prompted, labels []int32
+		var lengths []int
+		at := 0
+		for _, n := range b.documents(s, len(ids)) {
+			end := min(at+n, len(ids))
+			task := 0
+			if document < len(b.Tasks) && prompt.Rows.Rows() > prompt.Tokens { // one of several
+				task = b.Tasks[document]
+			}
+			for i := range prompt.Tokens {
+				prompted = append(prompted, int32(-1-task*prompt.Tokens-i))
+			}
+			prompted = append(prompted, ids[at:end]...)
+			if b.Labels != nil {
+				labels = append(append(labels, slices.Repeat([]int32{Masked}, prompt.Tokens)...), b.Labels[s][at:end]...)
+			}
+			lengths = append(lengths, prompt.Tokens+n)
+			document, at = document+1, at+n
 		}
-		virtual := make([]int32, prompt.Tokens)
-		for i := range virtual {
-			virtual[i] = int32(-1 - task*prompt.Tokens - i)
+		out.IDs = append(out.IDs, prompted)
+		if b.Labels != nil {
+			out.Labels = append(out.Labels, labels)
 		}
-		out.IDs = append(out.IDs, slices.Concat(virtual, ids))
-	}
-	for _, labels := range b.Labels {
-		out.Labels = append(out.Labels, slices.Concat(masked, labels))
+		if b.Documents != nil {
+			out.Documents = append(out.Documents, lengths)
+		}
 	}
 	return out
 }

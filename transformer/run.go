@@ -170,4 +170,4 @@ func (r *Run) Recomputes(p Proj) bool {
 }
 
 // DropoutSeed is the present batch's.
-func (r *Run) DropoutSeed() uint64 { return r.batch.dropout }
+func (r *Run) DropoutSeed() uint64 { return r.batch.given.Dropout }

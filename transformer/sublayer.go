@@ -106,12 +106,16 @@ func (r *Run) heads(l int) tensor.Heads {
 		Heads: c.Heads, KVHeads: c.KVHeads, Dim: c.HeadDim,
 		Window: c.Layers[l].Window, Scale: c.AttnScale, SoftCap: c.AttnSoftCap,
 	}
+	if r.batch.packed {
+		h.Prefix = r.adapters.prefixTokens() // which all documents see
+	}
 	return h
 }
 
-// segments returns the padding's marks, or nil if there is none.
+// segments returns the numbers of documents and the marks of padding, or nil if there
+// is one document a sequence and no padding.
 func (r *Run) segments() *tensor.Tensor {
-	if !r.batch.ragged {
+	if !r.batch.segmented {
 		return nil
 	}
 	return view(r.input.segments, r.batch.sequences*r.keys(r.batch.length))

@@ -2,16 +2,18 @@ package data_test
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/peft/data"
 )
 
 // numbered returns examples whose first id counts.
-func numbered(n int) []data.Example {
-	list := make([]data.Example, n)
+func numbered(n int) data.List {
+	list := make(data.List, n)
 	for i := range list {
 		list[i] = data.Example{IDs: []int32{int32(i), 1}, Labels: []int32{masked, 1}}
 	}
@@ -66,7 +68,7 @@ func TestStepsInOrder(t *testing.T) {
 			if got := take(t, test.loader, test.n, len(want)); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
-			if steps, err := test.loader.StepsPerEpoch(test.n); err != nil || steps != len(test.epoch) {
+			if steps, err := test.loader.StepsPerEpoch(numbered(test.n)); err != nil || steps != len(test.epoch) {
 				t.Errorf("%d steps an epoch, %v, want %d", steps, err, len(test.epoch))
 			}
 		})
@@ -105,7 +107,7 @@ func TestShuffle(t *testing.T) {
 
 func TestTooFew(t *testing.T) {
 	l := data.Loader{Batch: 8}
-	_, err := l.StepsPerEpoch(7)
+	_, err := l.StepsPerEpoch(numbered(7))
 	if !errors.Is(err, data.ErrTooFew) || err.Error() != "7 examples are less than one batch of 8: not enough data" {
 		t.Errorf("got %v", err)
 	}
@@ -129,30 +131,41 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// rowsOf makes a file of n rows, the text of which is a letter.
+func rowsOf(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "{\"input_ids\":[%d,1],\"labels\":[-100,1]}\n", i)
+	}
+	return text.String()
+}
+
 func TestSplit(t *testing.T) {
-	first := func(list []data.Example) (ids []int) {
-		for _, e := range list {
+	first := func(s *data.Set) (ids []int) {
+		for _, e := range all(t, s) {
 			ids = append(ids, int(e.IDs[0]))
 		}
 		return ids
 	}
-	text := &data.Set{Format: data.Text, Examples: numbered(10)}
+	o := options()
+	o.MaxLength = 2
+	text := read(t, "a.txt", "aabbccddeeffgghhiij", o) // ten blocks, the first with BOS
 	train, valid := text.Split(0.25, 1)
-	if !slices.Equal(first(valid.Examples), []int{7, 8, 9}) || len(train.Examples) != 7 {
-		t.Errorf("text: %v, %v", first(train.Examples), first(valid.Examples))
+	if got := first(valid); !slices.Equal(got, []int{3 + 'g', 3 + 'h', 3 + 'i'}) || train.Len() != 7 {
+		t.Errorf("text: %v, %v", first(train), got)
 	}
-	rows := &data.Set{Format: data.TextRows, Examples: numbered(100)}
+	rows := read(t, "a.jsonl", rowsOf(100), options())
 	train, valid = rows.Split(0.1, 1)
 	_, again := rows.Split(0.1, 1)
 	_, other := rows.Split(0.1, 2)
-	all := append(first(train.Examples), first(valid.Examples)...)
-	if len(valid.Examples) != 10 || !slices.IsSorted(first(train.Examples)) || !slices.IsSorted(first(valid.Examples)) {
-		t.Errorf("rows: %v", first(valid.Examples))
+	both := append(first(train), first(valid)...)
+	if valid.Len() != 10 || !slices.IsSorted(first(train)) || !slices.IsSorted(first(valid)) {
+		t.Errorf("rows: %v", first(valid))
 	}
-	if slices.Sort(all); len(slices.Compact(all)) != 100 {
-		t.Errorf("the parts have %d different rows", len(slices.Compact(all)))
+	if slices.Sort(both); len(slices.Compact(both)) != 100 {
+		t.Errorf("the parts have %d different rows", len(slices.Compact(both)))
 	}
-	if !reflect.DeepEqual(valid, again) || reflect.DeepEqual(valid, other) || slices.Equal(first(valid.Examples), first(rows.Examples[90:])) {
+	if !slices.Equal(first(valid), first(again)) || slices.Equal(first(valid), first(other)) || slices.Equal(first(valid), first(rows)[90:]) {
 		t.Error("the choice doesn't follow the seed")
 	}
 	for _, test := range []struct {
@@ -160,9 +173,9 @@ func TestSplit(t *testing.T) {
 		fraction float64
 		held     int
 	}{{10, 0, 0}, {1, 0.5, 0}, {2, 0.01, 1}, {3, 0.99, 2}} {
-		s := &data.Set{Format: data.TextRows, Examples: numbered(test.n)}
-		if _, valid := s.Split(test.fraction, 1); len(valid.Examples) != test.held {
-			t.Errorf("%v of %d: %d held out, want %d", test.fraction, test.n, len(valid.Examples), test.held)
+		s := read(t, "a.jsonl", rowsOf(test.n), options())
+		if _, valid := s.Split(test.fraction, 1); valid.Len() != test.held {
+			t.Errorf("%v of %d: %d held out, want %d", test.fraction, test.n, valid.Len(), test.held)
 		}
 	}
 }

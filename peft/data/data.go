@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/gpupeft/gpupeft/transformer"
+	"github.com/gpupeft/gpupeft/transformer/chat"
 )
 
 var (
@@ -13,6 +14,8 @@ var (
 	ErrTooFew = errors.New("not enough data")
 	// ErrTokenizer: text for a model that has no tokenizer.
 	ErrTokenizer = errors.New("no tokenizer")
+	// ErrOptions: options that contradict each other or the data.
+	ErrOptions = errors.New("wrong options for the data")
 )
 
 // Example is one sequence. Labels[t] is IDs[t] where the token is a target, and
@@ -20,6 +23,10 @@ var (
 type Example struct {
 	IDs, Labels []int32
 	Task        int // for a prompt of several tasks
+	Class       int // of a row of Classes: its place in Set.Classes, from 1; else 0
+	// Row says where the example comes from: its line in a file of lines or records,
+	// its place in a JSON array, its block of a plain text, all from 1; 0: unknown.
+	Row int
 }
 
 // Targets counts the tokens that a model without a soft prompt has a loss on: all
@@ -49,42 +56,10 @@ func (e Example) Completion() []int32 {
 	return ids
 }
 
-// Format is what a file holds.
-type Format string
-
-// The formats, as they are told to people.
-const (
-	Text       Format = "plain text"
-	TextRows   Format = "rows of text"
-	Completion Format = "rows of prompt and completion"
-	Ready      Format = "rows of input_ids and labels"
-)
-
-// Set is the content of one file.
-type Set struct {
-	Name      string
-	Format    Format
-	Examples  []Example
-	Truncated int // rows that were cut to Options.MaxLength
-	Dropped   int // rows left out because no token of them is a target
-}
-
-// Tokens returns the number of tokens of all examples.
-func (s *Set) Tokens() int {
-	n := 0
-	for _, e := range s.Examples {
-		n += len(e.IDs)
-	}
-	return n
-}
-
-// Longest returns the length of the longest example.
-func (s *Set) Longest() int {
-	n := 0
-	for _, e := range s.Examples {
-		n = max(n, len(e.IDs))
-	}
-	return n
+// cut returns the first n tokens.
+func (e Example) cut(n int) Example {
+	e.IDs, e.Labels = e.IDs[:n], e.Labels[:n]
+	return e
 }
 
 // Options say how data becomes tokens.
@@ -93,6 +68,40 @@ type Options struct {
 	Tokens Encoder
 	// Vocab is the size of the model's vocabulary: ids are below it.
 	Vocab int
-	// MaxLength bounds the tokens of an example, at least 2.
+	// MaxLength bounds the tokens of an example, at least 2 and below 1<<24.
 	MaxLength int
+
+	// Format, if set, is what the rows must have; else the first one decides.
+	Format Format
+	// Keys names the fields that differ from the usual names.
+	Keys Keys
+	// Prompt, if set, is the text before the answer, for all formats of rows that have
+	// one answer: {name} stands for a field of the row, {{ and }} for braces. Without it,
+	// rows of prompt and completion have their prompt, rows of Alpaca their usual text,
+	// and rows of Classes "{text}\nLabel:".
+	Prompt string
+	// Template turns conversations into text. Rows of messages need one.
+	Template chat.Template
+	// Converse makes a conversation of each row of prompt and answer, too.
+	Converse bool
+	// Classes names the labels of a classification in order, so that they may be
+	// numbers in the file. Without it they are what the file has.
+	Classes []string
+	// ByIndex lets the model answer with the number of a class in place of its name.
+	ByIndex bool
+	// WholeLoss makes prompts targets as well.
+	WholeLoss bool
+	// LastTurn makes only the last answer of a conversation a target, in place of all.
+	LastTurn bool
+	// Memory bounds the bytes of tokens that a file may take in memory; what is more
+	// goes to a temporary file, at three bytes a token. 0 means 64 MiB.
+	Memory int
+}
+
+// Keys are names of fields; an empty one means the usual name.
+type Keys struct {
+	Prompt     string // "prompt" or "question"
+	Completion string // "completion", "answer" or "response"
+	Text       string // "text" or "sentence"
+	Label      string // "label"
 }

@@ -3,6 +3,8 @@ package data
 import (
 	"fmt"
 	"slices"
+
+	"github.com/gpupeft/gpupeft/transformer"
 )
 
 // Encoder is the part of a tokenizer that data needs; *tokenizer.Tokenizer
@@ -38,50 +40,89 @@ func encodeText(t Encoder, text string) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return endWithEOS(t, ids), nil
+	if eos, ok := t.EOS(); ok && (len(ids) == 0 || ids[len(ids)-1] != eos) {
+		ids = append(ids, eos)
+	}
+	return ids, nil
 }
 
-func endWithEOS(t Encoder, ids []int32) []int32 {
-	if eos, ok := t.EOS(); ok && (len(ids) == 0 || ids[len(ids)-1] != eos) {
-		return append(ids, eos)
-	}
-	return ids
+// part is a piece of a text, which is a target or not.
+type part struct {
+	text   string
+	target bool
 }
 
 // anchors are texts that tokenizers don't merge with what follows them.
 var anchors = []string{"\n", ":", "."}
 
-// encodeCompletion returns the ids of a prompt, which are those that generation
-// starts from, and the ids that continue them, ending with EOS. Where the tokens of
-// prompt+completion don't begin with those of the prompt, because a token spans the
-// two, the completion is encoded on its own: behind an anchor, so that a tokenizer
-// that begins texts with a space doesn't add one here.
-func encodeCompletion(t Encoder, prompt, completion string) (p, c []int32, err error) {
-	if p, err = EncodePrompt(t, prompt); err != nil {
-		return nil, nil, err
+// encodeParts returns the tokens of a text in parts, and marks those of the targets:
+// which token is a target follows from where it stands, never from what it is.
+//
+// The tokens before each part are exactly those that generation would start from.
+// Where the tokens of the text up to its end don't begin with those, because one
+// spans the border, the part is encoded on its own: behind an anchor, so that a
+// tokenizer that begins texts with a space doesn't add one here. special puts the
+// tokens in front that begin a text.
+func encodeParts(t Encoder, parts []part, special bool) (e Example, err error) {
+	encode := func(text string) ([]int32, error) { return t.Encode(text, false) }
+	if special {
+		encode = func(text string) ([]int32, error) { return EncodePrompt(t, text) }
 	}
-	all, err := EncodePrompt(t, prompt+completion)
-	if err != nil {
-		return nil, nil, err
+	if e.IDs, err = encode(""); err != nil {
+		return e, err
 	}
-	if rest, ok := cutPrefix(all, p); ok {
-		return p, endWithEOS(t, rest), nil
+	e.Labels = slices.Repeat([]int32{transformer.Masked}, len(e.IDs))
+	text := ""
+	for _, p := range parts {
+		if p.text == "" {
+			continue
+		}
+		text += p.text
+		all, err := encode(text)
+		if err != nil {
+			return e, err
+		}
+		rest, ok := cutPrefix(all, e.IDs)
+		if !ok {
+			if rest, err = encodeInside(t, p.text); err != nil {
+				return e, err
+			}
+		}
+		e.IDs = append(e.IDs, rest...)
+		if p.target {
+			e.Labels = append(e.Labels, rest...)
+		} else {
+			e.Labels = append(e.Labels, slices.Repeat([]int32{transformer.Masked}, len(rest))...)
+		}
 	}
+	return e, nil
+}
+
+// encodeInside encodes a text that other text stands before.
+func encodeInside(t Encoder, text string) ([]int32, error) {
 	for _, anchor := range anchors {
 		before, err := t.Encode(anchor, false)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		both, err := t.Encode(anchor+completion, false)
+		both, err := t.Encode(anchor+text, false)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if rest, ok := cutPrefix(both, before); ok {
-			return p, endWithEOS(t, rest), nil
+			return rest, nil
 		}
 	}
-	rest, err := t.Encode(completion, false)
-	return p, endWithEOS(t, rest), err
+	return t.Encode(text, false)
+}
+
+// ended returns the example with EOS as its last target.
+func (e Example) ended(t Encoder) Example {
+	eos, ok := t.EOS()
+	if last := len(e.IDs) - 1; ok && (last < 0 || e.IDs[last] != eos || e.Labels[last] != eos) {
+		e.IDs, e.Labels = append(e.IDs, eos), append(e.Labels, eos)
+	}
+	return e
 }
 
 func cutPrefix(ids, prefix []int32) ([]int32, bool) {

@@ -42,7 +42,7 @@ func TestCompletion(t *testing.T) {
 			o := options()
 			o.Tokens = test.tokens
 			text := `{"prompt":"` + test.prompt + `","completion":"` + test.completion + `"}`
-			got := read(t, "a.jsonl", text, o).Examples
+			got := all(t, read(t, "a.jsonl", text, o))
 			if len(got) != 1 || !reflect.DeepEqual(got[0], test.want) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}

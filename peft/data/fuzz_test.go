@@ -31,10 +31,10 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		if len(s.Examples) == 0 || s.Format == "" {
-			t.Fatalf("no error and %d examples of format %q", len(s.Examples), s.Format)
+		if s.Len() == 0 || s.Format == "" {
+			t.Fatalf("no error and %d examples of format %q", s.Len(), s.Format)
 		}
-		for _, e := range s.Examples {
+		for _, e := range all(t, s) {
 			check(t, e, o)
 		}
 	})

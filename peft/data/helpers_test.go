@@ -1,6 +1,8 @@
 package data_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -53,8 +55,28 @@ func ids(text string) []int32 {
 	return list
 }
 
+// sum is a text's SHA-256.
+func sum(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:])
+}
+
 // options are those of most tests.
 func options() data.Options { return data.Options{Tokens: letters{}, Vocab: vocab, MaxLength: 64} }
+
+// all returns a set's examples, without where they come from.
+func all(t *testing.T, s *data.Set) []data.Example {
+	t.Helper()
+	var list []data.Example
+	for e, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Row = 0
+		list = append(list, e)
+	}
+	return list
+}
 
 // read reads text as a file of the given name.
 func read(t *testing.T, name, text string, o data.Options) *data.Set {

@@ -3,6 +3,8 @@ package data
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,46 +14,71 @@ import (
 )
 
 // Read reads one file. The name decides how: .jsonl, .ndjson and .json hold rows,
-// .txt and .md plain text; others hold rows if the first line is a JSON object.
-// Errors name the file and the line.
+// .csv and .tsv tables, .txt and .md plain text; others hold rows if the first line is
+// a JSON object. Errors name the file and the line.
 func Read(ctx context.Context, name string, r io.Reader, o Options) (*Set, error) {
+	return readFile(ctx, name, r, o, newClasses(&o))
+}
+
+func readFile(ctx context.Context, name string, r io.Reader, o Options, c *classes) (*Set, error) {
 	if o.MaxLength < 2 {
 		return nil, fmt.Errorf("sequences of %d tokens have no target: %w", o.MaxLength, ErrTooFew)
 	}
-	l, err := newLines(name, r)
+	if o.MaxLength > maxTokens {
+		return nil, fmt.Errorf("sequences of %d tokens: %w", o.MaxLength, ErrOptions)
+	}
+	hash := sha256.New()
+	l, err := newLines(name, io.TeeReader(r, hash))
 	if err != nil {
 		return nil, err
 	}
-	s, err := read(ctx, l, o)
+	d := newReader(name, o, c)
+	s := d.set
+	if err = d.read(ctx, l); err == nil {
+		err = s.full(o.MaxLength)
+	}
+	if err == nil && s.Format == Classes {
+		s.Classes, err = c.list(&o)
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
-	if len(s.Examples) == 0 && s.Dropped > 0 {
-		return nil, fmt.Errorf("%s: none of %d rows has a target within %d tokens: %w", name, s.Dropped, o.MaxLength, ErrTooFew)
-	}
-	if len(s.Examples) == 0 {
-		return nil, fmt.Errorf("%s is empty: %w", name, ErrTooFew)
-	}
+	s.SHA256 = hex.EncodeToString(hash.Sum(nil))
 	return s, nil
 }
 
-func read(ctx context.Context, l *lines, o Options) (*Set, error) {
+// full makes sure that there is something.
+func (s *Set) full(length int) error {
+	switch {
+	case s.Len() == 0 && s.Dropped > 0:
+		return fmt.Errorf("%s: none of %d rows has a target within %d tokens: %w", s.Name, s.Dropped, length, ErrTooFew)
+	case s.Len() == 0:
+		return fmt.Errorf("%s is empty: %w", s.Name, ErrTooFew)
+	}
+	return nil
+}
+
+// read reads a file to its end.
+func (d *reader) read(ctx context.Context, l *lines) error {
 	first := l.firstByte()
-	switch strings.ToLower(path.Ext(l.name)) {
-	case ".txt", ".md":
-		return readText(ctx, l, o)
-	case ".json":
-		if first == '[' {
-			return readArray(ctx, l, o)
-		}
-		return readLines(ctx, l, o)
-	case ".jsonl", ".ndjson":
-		return readLines(ctx, l, o)
+	ext := strings.ToLower(path.Ext(l.name))
+	switch {
+	case ext == ".jsonl", ext == ".ndjson", ext == ".json" && first != '[':
+		return d.readLines(ctx, l)
+	case ext == ".json":
+		return d.readArray(ctx, l)
+	case ext == ".csv":
+		return d.readCSV(ctx, l)
+	case ext == ".tsv":
+		return d.readTSV(ctx, l)
+	case ext == ".txt", ext == ".md":
+		d.set.Why = "its name ends in " + ext
+	case first == '{':
+		return d.readLines(ctx, l)
+	default:
+		d.set.Why = "it doesn't begin with a JSON object"
 	}
-	if first == '{' {
-		return readLines(ctx, l, o)
-	}
-	return readText(ctx, l, o)
+	return d.readText(ctx, l)
 }
 
 // firstByte returns the first byte that isn't white space, of those that are
@@ -66,54 +93,64 @@ func (l *lines) firstByte() byte {
 }
 
 // readLines reads JSONL. Empty lines are allowed.
-func readLines(ctx context.Context, l *lines, o Options) (*Set, error) {
-	s := &Set{Name: l.name}
+func (d *reader) readLines(ctx context.Context, l *lines) error {
 	for {
 		line, err := l.next()
 		if errors.Is(err, io.EOF) {
-			return s, nil
+			return nil
 		}
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		if err := s.add(line, o); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", l.name, l.line, err)
+		r, err := parseRow(line)
+		if err == nil {
+			err = d.add(r, l.line)
+		}
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", l.name, l.line, err)
 		}
 	}
 }
 
 // readArray reads a JSON array of rows.
-func readArray(ctx context.Context, l *lines, o Options) (*Set, error) {
-	s := &Set{Name: l.name}
-	r := &lineReader{lines: l}
-	d := json.NewDecoder(r)
-	if _, err := d.Token(); err != nil {
-		return nil, fmt.Errorf("%s: %w", l.name, err)
+func (d *reader) readArray(ctx context.Context, l *lines) error {
+	in := &lineReader{lines: l}
+	j := json.NewDecoder(in)
+	if _, err := j.Token(); err != nil {
+		return fmt.Errorf("%s: %w", l.name, err)
 	}
-	for n := 1; d.More(); n++ {
+	for n := 1; j.More(); n++ {
 		var element json.RawMessage
-		r.taken = 0
-		err := d.Decode(&element)
+		in.taken = 0
+		err := j.Decode(&element)
+		line := in.lineAt(j.InputOffset() - int64(len(element)))
+		var r row
 		if err == nil {
-			err = s.add(element, o)
+			r, err = parseRow(element)
+		}
+		if err == nil {
+			err = d.add(r, n)
 		}
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: row %d: %w", l.name, n, asFormat(err))
+			return fmt.Errorf("%s:%d: row %d: %w", l.name, line, n, asFormat(err))
 		}
 	}
-	if _, err := d.Token(); err != nil {
-		return nil, fmt.Errorf("%s: no JSON array (%w): %w", l.name, err, ErrFormat)
+	if _, err := j.Token(); err != nil {
+		return fmt.Errorf("%s:%d: no JSON array (%w): %w", l.name, l.line, err, ErrFormat)
 	}
-	return s, nil
+	if _, err := j.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s:%d: text behind the JSON array: %w", l.name, in.lineAt(j.InputOffset()), ErrFormat)
+	}
+	return nil
 }
 
 // asFormat makes an error of the JSON package one of ours.
@@ -125,11 +162,15 @@ func asFormat(err error) error {
 	return err
 }
 
-// lineReader gives checked lines to a reader of bytes.
+// lineReader gives checked lines to a reader of bytes, which may be ahead of what it
+// has understood.
 type lineReader struct {
 	*lines
 	rest  []byte
 	taken int // since the element began, or up to a buffer's worth before
+	given int64
+	ends  []int64 // offsets of the ends of lines that the reader may not have reached
+	above int     // lines before those
 }
 
 func (r *lineReader) Read(p []byte) (int, error) {
@@ -139,41 +180,20 @@ func (r *lineReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		r.rest = append(line, '\n') // the lines' buffer has room for what it ended with
+		r.ends = append(r.ends, r.given+int64(len(r.rest)))
 	}
 	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
+	r.rest, r.given = r.rest[n:], r.given+int64(n)
 	if r.taken += n; r.taken > 2*maxLine {
 		return 0, r.fail("a row longer than %d MiB", maxLine>>20)
 	}
 	return n, nil
 }
 
-// add appends a row. The first one decides the format.
-func (s *Set) add(text []byte, o Options) error {
-	r, err := parseRow(text)
-	if err != nil {
-		return err
+// lineAt returns the line of an offset, which doesn't decrease from call to call.
+func (r *lineReader) lineAt(offset int64) int {
+	for len(r.ends) > 0 && r.ends[0] <= offset {
+		r.ends, r.above = r.ends[1:], r.above+1
 	}
-	if s.Format == "" {
-		if s.Format, err = r.format(); err != nil {
-			return err
-		}
-		if s.Format != Ready && o.Tokens == nil {
-			return needsTokenizer("the row")
-		}
-	}
-	e, err := r.example(s.Format, o)
-	if err != nil {
-		return err
-	}
-	if len(e.IDs) > o.MaxLength {
-		e = Example{IDs: e.IDs[:o.MaxLength], Labels: e.Labels[:o.MaxLength]}
-		s.Truncated++
-	}
-	if e.Targets() == 0 {
-		s.Dropped++
-		return nil
-	}
-	s.Examples = append(s.Examples, e)
-	return nil
+	return r.above + 1
 }

@@ -56,8 +56,8 @@ func TestRead(t *testing.T) {
 			if s.Format != test.format {
 				t.Errorf("format %q, want %q", s.Format, test.format)
 			}
-			if !reflect.DeepEqual(s.Examples, test.want) {
-				t.Errorf("got  %v\nwant %v", s.Examples, test.want)
+			if got := all(t, s); !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got  %v\nwant %v", got, test.want)
 			}
 			if s.Truncated != 0 || s.Dropped != 0 {
 				t.Errorf("%d truncated, %d dropped", s.Truncated, s.Dropped)
@@ -89,17 +89,17 @@ func TestReadBad(t *testing.T) {
 		{"cut off behind a value", "a.jsonl", ok + `{"text":"ab"`, data.ErrFormat, "a.jsonl:2: no JSON"},
 		{"no object", "a.jsonl", `["ab"]`, data.ErrFormat, "a.jsonl:1: no JSON object"},
 		{"two objects", "a.jsonl", `{"text":"a"}{"text":"b"}`, data.ErrFormat, "a.jsonl:1: text behind"},
-		{"unknown fields", "a.jsonl", `{"messages":[],"id":1}`, data.ErrFormat, `a.jsonl:1: fields ["id" "messages"], want one of: input_ids and labels`},
-		{"half a pair", "a.jsonl", `{"prompt":"x"}`, data.ErrFormat, `a.jsonl:1: field "completion" is missing`},
+		{"unknown fields", "a.jsonl", `{"message":[],"id":1}`, data.ErrFormat, `a.jsonl:1: fields ["id" "message"], want one of: input_ids and labels`},
+		{"half a pair", "a.jsonl", `{"prompt":"x"}`, data.ErrFormat, `a.jsonl:1: field "completion or answer or response" is missing`},
 		{"mixed", "a.jsonl", ok + `{"prompt":"x","completion":"y"}`, data.ErrFormat, `a.jsonl:2: field "text" is missing`},
 		{"twice", "a.jsonl", `{"text":"a","text":"b"}`, data.ErrFormat, `field "text" occurs twice`},
 		{"case", "a.jsonl", `{"Text":"a"}`, data.ErrFormat, `fields ["Text"]`},
 		{"wrong type", "a.jsonl", ok + `{"text":3}`, data.ErrFormat, `a.jsonl:2: field "text" is no string`},
 		{"null", "a.jsonl", ok + `{"text":null}`, data.ErrFormat, `a.jsonl:2: field "text" is no string`},
 		{"escaped NUL", "a.jsonl", `{"text":"a\u0000"}`, data.ErrFormat, `field "text": a NUL`},
-		{"array row", "a.json", `[{"text":"a"},{"text":3}]`, data.ErrFormat, `a.json: row 2: field "text" is no string`},
-		{"array cut off", "a.json", `[{"text":"a"},{"te`, data.ErrFormat, "a.json: row 2: no JSON"},
-		{"array ends behind a comma", "a.json", `[{"text":"a"},`, data.ErrFormat, "a.json: row 2: no JSON"},
+		{"array row", "a.json", `[{"text":"a"},{"text":3}]`, data.ErrFormat, `a.json:1: row 2: field "text" is no string`},
+		{"array cut off", "a.json", `[{"text":"a"},{"te`, data.ErrFormat, "a.json:1: row 2: no JSON"},
+		{"array ends behind a comma", "a.json", `[{"text":"a"},`, data.ErrFormat, "a.json:1: row 2: no JSON"},
 		{"array without end", "a.json", `[{"text":"a"}`, data.ErrFormat, "no JSON array"},
 		{"deep", "a.jsonl", `{"text":"a","x":` + strings.Repeat("[", 20000) + `}`, data.ErrFormat, `a.jsonl:1: field "x": no JSON`},
 		{"ids of text", "a.jsonl", ready(`"a"`, `[1]`), data.ErrFormat, `field "input_ids" is no list of integers`},
@@ -175,8 +175,8 @@ func TestTokenizerMissing(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrTokenizer", name, err)
 		}
 	}
-	if s := read(t, "a.jsonl", `{"input_ids":[1,2],"labels":[1,2]}`, o); len(s.Examples) != 1 {
-		t.Errorf("ready rows: %v", s.Examples)
+	if s := read(t, "a.jsonl", `{"input_ids":[1,2],"labels":[1,2]}`, o); s.Len() != 1 {
+		t.Errorf("ready rows: %v", all(t, s))
 	}
 }
 
@@ -196,10 +196,10 @@ func TestTruncation(t *testing.T) {
 	text := `{"prompt":"x","completion":"abcd"}` + "\n" + `{"prompt":"long","completion":"z"}` + "\n" + `{"prompt":"","completion":"a"}`
 	s := read(t, "a.jsonl", text, o)
 	want := []data.Example{example([]int32{bos, 3 + 'x'}, ids("ab")), example([]int32{bos}, []int32{3 + 'a', eos})}
-	if !reflect.DeepEqual(s.Examples, want) || s.Truncated != 2 || s.Dropped != 1 {
+	if !reflect.DeepEqual(all(t, s), want) || s.Truncated != 2 || s.Dropped != 1 {
 		t.Errorf("got %+v", s)
 	}
-	blocks := read(t, "a.txt", "abcdefgh", o).Examples // nine tokens: the last has none before it
+	blocks := all(t, read(t, "a.txt", "abcdefgh", o)) // nine tokens: the last has none before it
 	if len(blocks) != 2 || !reflect.DeepEqual(blocks[1], example(ids("d"), ids("efg"))) {
 		t.Errorf("got %v", blocks)
 	}

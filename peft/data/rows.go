@@ -4,25 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
-// row is the fields of one JSON object, by name.
+// row is the fields of one JSON object, or of a line of a table, by name.
 type row map[string]json.RawMessage
 
-// fieldsOf are the fields that a format needs. A first row that has all of them
-// decides the format; other fields of a row are ignored.
-var fieldsOf = []struct {
-	format Format
-	fields []string
-}{
-	{Ready, []string{"input_ids", "labels"}},
-	{Completion, []string{"prompt", "completion"}},
-	{TextRows, []string{"text"}},
-}
+func (r row) has(name string) bool { return r[name] != nil }
+
+// names lists the fields for people.
+func (r row) names() string { return fmt.Sprintf("%q", slices.Sorted(maps.Keys(r))) }
 
 // parseRow takes a JSON object apart. A field that occurs twice is an error.
 func parseRow(text []byte) (row, error) {
@@ -44,7 +39,7 @@ func parseRow(text []byte) (row, error) {
 		if !ok {
 			return nil, fmt.Errorf("no JSON object: %w", ErrFormat)
 		}
-		if r[name] != nil {
+		if r.has(name) {
 			return nil, fmt.Errorf("field %q occurs twice: %w", name, ErrFormat)
 		}
 		var value json.RawMessage
@@ -60,39 +55,6 @@ func parseRow(text []byte) (row, error) {
 		return nil, fmt.Errorf("text behind the JSON object: %w", ErrFormat)
 	}
 	return r, nil
-}
-
-// format returns what a first row holds.
-func (r row) format() (Format, error) {
-	var known []string
-	for _, f := range fieldsOf {
-		if r.missing(f.fields) == "" {
-			return f.format, nil
-		}
-		known = append(known, strings.Join(f.fields, " and "))
-	}
-	// An incomplete pair is more helpful to name than the whole list.
-	for _, f := range fieldsOf {
-		if name := r.missing(f.fields); slices.ContainsFunc(f.fields, func(n string) bool { return r[n] != nil }) {
-			return "", fmt.Errorf("field %q is missing: %w", name, ErrFormat)
-		}
-	}
-	var have []string
-	for name := range r {
-		have = append(have, name)
-	}
-	slices.Sort(have)
-	return "", fmt.Errorf("fields %q, want one of: %s: %w", have, strings.Join(known, "; "), ErrFormat)
-}
-
-// missing returns the first field that the row lacks, or "".
-func (r row) missing(fields []string) string {
-	for _, name := range fields {
-		if r[name] == nil {
-			return name
-		}
-	}
-	return ""
 }
 
 // text returns a field that must be a string.
@@ -111,6 +73,14 @@ func (r row) text(name string) (string, error) {
 	return s, nil
 }
 
+// word returns a field that may also be a number, true or false.
+func (r row) word(name string) (string, error) {
+	if raw := r[name]; len(raw) > 0 && strings.IndexByte(`"[{n`, raw[0]) < 0 {
+		return string(raw), nil
+	}
+	return r.text(name)
+}
+
 // ints returns a field that must be a list of integers.
 func (r row) ints(name string) ([]int32, error) {
 	raw, ok := r[name]
@@ -125,61 +95,19 @@ func (r row) ints(name string) ([]int32, error) {
 	return list, nil
 }
 
-// example makes an example of a row, of any length. Every format may have a task.
-func (r row) example(f Format, o Options) (Example, error) {
-	e, err := r.sequence(f, o)
-	if raw, ok := r["task"]; ok && err == nil {
-		if json.Unmarshal(raw, &e.Task) != nil || e.Task < 0 {
-			err = fmt.Errorf("field \"task\" is %s, want 0, 1, …: %w", raw, ErrFormat)
+// task returns the optional field that says which of several prompts the row is for.
+func (r row) task() (task int, err error) {
+	if raw, ok := r["task"]; ok {
+		word, err := r.word("task")
+		if err != nil || json.Unmarshal([]byte(word), &task) != nil || task < 0 {
+			return 0, fmt.Errorf("field \"task\" is %s, want 0, 1, …: %w", raw, ErrFormat)
 		}
 	}
-	return e, err
+	return task, nil
 }
 
-// sequence makes its tokens and labels.
-func (r row) sequence(f Format, o Options) (Example, error) {
-	switch f {
-	case Ready:
-		return r.ready(o)
-	case Completion:
-		return r.completion(o)
-	}
-	text, err := r.text("text")
-	if err != nil {
-		return Example{}, err
-	}
-	ids, err := encodeText(o.Tokens, text)
-	if err != nil || len(ids) == 0 {
-		return Example{}, err
-	}
-	return Example{IDs: ids, Labels: afterFirst(ids)}, checkTokens(ids, o.Vocab)
-}
-
-func (r row) completion(o Options) (Example, error) {
-	prompt, err := r.text("prompt")
-	if err != nil {
-		return Example{}, err
-	}
-	completion, err := r.text("completion")
-	if err != nil {
-		return Example{}, err
-	}
-	p, c, err := encodeCompletion(o.Tokens, prompt, completion)
-	if err != nil {
-		return Example{}, err
-	}
-	e := Example{IDs: slices.Concat(p, c), Labels: slices.Concat(slices.Repeat([]int32{transformer.Masked}, len(p)), c)}
-	return e, checkTokens(e.IDs, o.Vocab)
-}
-
-func checkTokens(ids []int32, vocab int) error {
-	if err := checkIDs(ids, vocab); err != nil {
-		return fmt.Errorf("token %w", err)
-	}
-	return nil
-}
-
-func (r row) ready(o Options) (e Example, err error) {
+// ready takes the ids and labels as they are.
+func (r row) ready(vocab int) (e Example, err error) {
 	if e.IDs, err = r.ints("input_ids"); err != nil {
 		return e, err
 	}
@@ -189,18 +117,18 @@ func (r row) ready(o Options) (e Example, err error) {
 	if len(e.IDs) != len(e.Labels) {
 		return e, fmt.Errorf("%d input_ids, %d labels: %w", len(e.IDs), len(e.Labels), ErrFormat)
 	}
-	if err := checkIDs(e.IDs, o.Vocab); err != nil {
+	if err := checkIDs(e.IDs, vocab); err != nil {
 		return e, fmt.Errorf("field \"input_ids\": %w", err)
 	}
 	for i, y := range e.Labels {
 		if y == transformer.Masked {
 			continue
 		}
-		if err := checkIDs(e.Labels[i:i+1], o.Vocab); err != nil {
-			return e, fmt.Errorf("field \"labels\": %d at position %d is neither −100 nor in the vocabulary of %d: %w", y, i, o.Vocab, ErrFormat)
+		if err := checkIDs(e.Labels[i:i+1], vocab); err != nil {
+			return e, fmt.Errorf("field \"labels\": %d at position %d is neither −100 nor in the vocabulary of %d: %w", y, i, vocab, ErrFormat)
 		}
 	}
-	if r["attention_mask"] != nil {
+	if r.has("attention_mask") {
 		mask, err := r.ints("attention_mask")
 		if err != nil {
 			return e, err

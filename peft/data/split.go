@@ -9,7 +9,7 @@ import (
 // choice that only the seed decides. There is at least one example on either side
 // if fraction is above 0 and there are two. Both sides keep the file's order.
 func (s *Set) Split(fraction float64, seed uint64) (train, valid *Set) {
-	n := len(s.Examples)
+	n := s.Len()
 	held := 0
 	if fraction > 0 && n > 1 {
 		held = min(max(1, int(math.Round(fraction*float64(n)))), n-1)
@@ -24,12 +24,12 @@ func (s *Set) Split(fraction float64, seed uint64) (train, valid *Set) {
 			out[i] = true
 		}
 	}
-	train, valid = s.empty(), s.empty()
-	for i, e := range s.Examples {
+	train, valid = s.part(), s.part()
+	for i, p := range s.places {
 		if out[i] {
-			valid.Examples = append(valid.Examples, e)
+			valid.places = append(valid.places, p)
 		} else {
-			train.Examples = append(train.Examples, e)
+			train.places = append(train.places, p)
 		}
 	}
 	return train, valid
@@ -39,9 +39,9 @@ func (s *Set) Split(fraction float64, seed uint64) (train, valid *Set) {
 // 0.
 const splitStream = math.MaxUint64
 
-// empty returns the set without its examples.
-func (s *Set) empty() *Set {
+// part returns the set without its examples.
+func (s *Set) part() *Set {
 	c := *s
-	c.Examples = nil
+	c.places = nil
 	return &c
 }

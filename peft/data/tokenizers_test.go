@@ -37,11 +37,11 @@ func TestCompletionTokenizers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := s.Examples[0].Prompt(); !slices.Equal(got, prompt) && len(prompt) > 0 {
+				if got := all(t, s)[0].Prompt(); !slices.Equal(got, prompt) && len(prompt) > 0 {
 					t.Errorf("%q: prompt %v, want %v", pair, got, prompt)
 				}
 				want := tok.Decode(mustEncode(t, tok, pair[0]+pair[1]), true)
-				if got := tok.Decode(s.Examples[0].IDs, true); got != want {
+				if got := tok.Decode(all(t, s)[0].IDs, true); got != want {
 					t.Errorf("%q: row is %q, want %q", pair, got, want)
 				}
 			}
