@@ -45,7 +45,7 @@ func writeAll(t *testing.T, w Writer, err error, records []Record) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(w.Sync(), w.Close(), w.Close()); err != nil {
+	if err := errors.Join(w.Close(), w.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -202,7 +202,7 @@ func TestSeveral(t *testing.T) {
 	if err := all.Write(record(1)); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a log that is closed: %v", err)
 	}
-	if err := all.Close(); err != nil {
+	if err := errors.Join(b.Sync(), all.Close()); err != nil {
 		t.Error(err)
 	}
 	if got, err := ReadFile(filepath.Join(dir, "b")); err != nil || len(got) != 1 {
