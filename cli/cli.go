@@ -71,7 +71,7 @@ func (p *program) app() *cli.App {
 		},
 		Commands: []*cli.Command{
 			p.tuneCommand(), p.generateCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(), p.convertCommand(),
-			p.combineCommand(), p.mergeCommand(),
+			p.combineCommand(), p.mergeCommand(), p.reportCommand(),
 			p.quantizeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}

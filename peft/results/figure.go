@@ -1,4 +1,4 @@
-package report
+package results
 
 import "math"
 
@@ -47,11 +47,11 @@ type Look int
 
 // The looks.
 const (
-	Line  Look = iota // a line
-	Faint             // a line that stands back
-	Joined            // dots on a line
-	Dots              // dots alone
-	Rule              // a dashed line over the whole width at each Y; X doesn't count
+	Line   Look = iota // a line
+	Faint              // a line that stands back
+	Joined             // dots on a line
+	Dots               // dots alone
+	Rule               // a dashed line over the whole width at each Y; X doesn't count
 )
 
 // point is a place, in pixels from the upper left.

@@ -1,9 +1,8 @@
-package report
+package results
 
 import (
 	"fmt"
 	"image"
-	"image/color"
 	"image/draw"
 	"image/png"
 	"io"
@@ -17,14 +16,6 @@ import (
 // pngScale is how many dots of a PNG are one pixel of the figure: enough for screens
 // with fine dots and for print.
 const pngScale = 2
-
-// palette is the light theme: ink, muted, grid, and the colours of series. style.css has
-// the same.
-var palette = [int(color0) + colors]color.NRGBA{
-	{0x1d, 0x21, 0x29, 0xff}, {0x5d, 0x66, 0x74, 0xff}, {0xe6, 0xe9, 0xee, 0xff},
-	{0x2a, 0x6f, 0xdb, 0xff}, {0xd9, 0x6a, 0x12, 0xff}, {0x14, 0x8f, 0x6c, 0xff}, {0x8e, 0x54, 0xc4, 0xff},
-	{0xce, 0x3f, 0x86, 0xff}, {0x97, 0x6a, 0x22, 0xff}, {0x1f, 0x93, 0xb4, 0xff}, {0x6b, 0x74, 0x82, 0xff},
-}
 
 // PNG writes the figure as an image of 1600×1000 dots on white.
 func (f *Figure) PNG(w io.Writer) error {
@@ -53,7 +44,7 @@ func (c *pngCanvas) fill(p pen, add func(*vector.Rasterizer)) {
 	size := c.img.Bounds().Size()
 	r := vector.NewRasterizer(size.X, size.Y)
 	add(r)
-	shade := palette[p.color]
+	shade := light[p.color]
 	shade.A = uint8(math.Round(255 * p.opacity))
 	r.Draw(c.img, c.img.Bounds(), image.NewUniform(shade), image.Point{})
 }
@@ -143,7 +134,7 @@ func (c *pngCanvas) text(at point, s string, f face) {
 	case end:
 		at.x -= c.width(s, f)
 	}
-	d := font.Drawer{Dst: c.img, Src: image.NewUniform(palette[f.color]), Face: use,
+	d := font.Drawer{Dst: c.img, Src: image.NewUniform(light[f.color]), Face: use,
 		Dot: fixed.Point26_6{X: fixed.Int26_6(math.Round(64 * pngScale * at.x)), Y: fixed.Int26_6(math.Round(64 * pngScale * at.y))}}
 	d.DrawString(visible(s))
 }

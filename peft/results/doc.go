@@ -1,13 +1,13 @@
-// Package report shows what came of training: loss curves as SVG and PNG, a page about
+// Package results shows what came of training: loss curves as SVG and PNG, a page about
 // a run, and tables that compare methods over several seeds.
 //
 //	records, err := runlog.ReadFile("log.jsonl")
-//	figure := report.Curves("Loss", records)
+//	figure := results.Curves("Loss", records)
 //	err = figure.PNG(file)
 //
-//	err = report.Run{Title: "lora on reviews", Log: records}.HTML(file)
+//	err = results.Run{Title: "lora on reviews", Log: records}.HTML(file)
 //
-//	table := report.NewTable("SST-2", metrics, trials)
+//	table := results.NewTable("SST-2", metrics, trials)
 //	err = table.Markdown(os.Stdout)
 //
 // # Pages
@@ -17,4 +17,4 @@
 // models and data sets, whatever they hold, are shown and never become markup. Pages
 // follow the reader's choice of a light or a dark theme and can be read without
 // JavaScript, which only adds numbers where a curve is pointed at.
-package report
+package results

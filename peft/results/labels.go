@@ -1,4 +1,4 @@
-package report
+package results
 
 // box is a rectangle.
 type box struct{ left, top, right, bottom float64 }

@@ -1,4 +1,4 @@
-package report
+package results
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func (f *Figure) SVG(w io.Writer) error {
 <style>%[3]s</style>
 <rect width="%[1]d" height="%[2]d" fill="#fff"/>
 %[4]s</svg>
-`, figureWidth, figureHeight, figureStyle, b)
+`, figureWidth, figureHeight, colorRules(light)+shapeRules, b)
 	return err
 }
 
@@ -53,19 +53,6 @@ type svgCanvas struct {
 	*fonts
 	b   bytes.Buffer
 	err error
-}
-
-// class names a role in style.css.
-func (r role) class() string {
-	switch r {
-	case ink:
-		return "ink"
-	case muted:
-		return "muted"
-	case grid:
-		return "grid"
-	}
-	return "c" + strconv.Itoa(int(r-color0))
 }
 
 // pixels writes a length.
