@@ -152,7 +152,7 @@ func readRun(dir string) (*finishedRun, error) {
 // page tells the run.
 func (r *finishedRun) page() results.Run {
 	run := results.Run{
-		Title: fmt.Sprintf("%s of %s on %s", r.Method, r.modelName(), filepath.Base(r.Data.Path)),
+		Title: fmt.Sprintf("%s: %s on %s", r.Method, r.modelName(), filepath.Base(r.Data.Path)),
 		Lead:  r.lead(), Facts: r.facts(), Scores: r.scores(), Groups: r.groups(),
 		Made: "Made by gpupeft " + thisBuild().Version + ". This file needs no other and no network.",
 	}
@@ -160,7 +160,7 @@ func (r *finishedRun) page() results.Run {
 		run.Notes = append(run.Notes, fmt.Sprintf("The run was interrupted after %s of %s.", count(r.Steps, "step"), thousands(r.Settings.Steps)))
 	}
 	if s := r.Sample; s != nil {
-		run.Samples = []results.Sample{{Prompt: s.Prompt, Before: s.Before, After: s.After, Right: s.Expected}}
+		run.Samples = []results.Sample{{Prompt: s.Prompt, Before: strings.TrimSpace(s.Before), After: strings.TrimSpace(s.After), Right: s.Expected}}
 	}
 	return run
 }
@@ -219,8 +219,11 @@ func or(x *float64) float64 {
 
 // groups are the objects of run.json with all their fields, whatever these are.
 func (r *finishedRun) groups() (groups []results.Group) {
-	for _, g := range []struct{ key, name string }{{"settings", "Settings"}, {"data", "Data"}, {"device", "Device"}, {"versions", "Versions"}, {"memory", "Memory plan"}} {
-		if pairs := fieldsOf(r.all[g.key], ""); len(pairs) > 0 {
+	for _, g := range []struct {
+		key, name string
+		show      func(json.RawMessage) string
+	}{{"settings", "Settings", plain}, {"data", "Data", plain}, {"device", "Device", plain}, {"versions", "Versions", plain}, {"memory", "Memory plan", plainBytes}} {
+		if pairs := fieldsOf(r.all[g.key], "", g.show); len(pairs) > 0 {
 			groups = append(groups, results.Group{Name: g.name, Pairs: pairs})
 		}
 	}
@@ -229,7 +232,7 @@ func (r *finishedRun) groups() (groups []results.Group) {
 
 // fieldsOf lists a JSON object's fields in their order. Those of an object within it have
 // its name in front.
-func fieldsOf(object json.RawMessage, within string) (pairs []results.Pair) {
+func fieldsOf(object json.RawMessage, within string, show func(json.RawMessage) string) (pairs []results.Pair) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil
@@ -243,25 +246,40 @@ func fieldsOf(object json.RawMessage, within string) (pairs []results.Pair) {
 		if err := d.Decode(&value); err != nil {
 			return pairs
 		}
-		name := within + fmt.Sprint(key)
-		if inner := fieldsOf(value, name+"."); inner != nil {
+		name := within + strings.ReplaceAll(fmt.Sprint(key), "_", " ")
+		if inner := fieldsOf(value, name+" ", show); inner != nil {
 			pairs = append(pairs, inner...)
 			continue
 		}
-		pairs = append(pairs, results.Pair{Name: name, Value: plain(value)})
+		pairs = append(pairs, results.Pair{Name: name, Value: show(value)})
 	}
 	return pairs
 }
 
-// plain writes a JSON value for people: a text without its quotes.
+// plain writes a JSON value for people: a text without its quotes, true as yes.
 func plain(value json.RawMessage) string {
-	var text string
-	if json.Unmarshal(value, &text) == nil {
-		return text
+	var x any
+	if err := json.Unmarshal(value, &x); err != nil {
+		return string(value)
 	}
-	var whole int64
-	if json.Unmarshal(value, &whole) == nil {
-		return thousands(whole)
+	switch x := x.(type) {
+	case string:
+		return x
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[x]
+	case float64:
+		if x == math.Trunc(x) && math.Abs(x) < 1<<53 {
+			return thousands(int64(x))
+		}
 	}
 	return string(value)
+}
+
+// plainBytes writes a number of bytes.
+func plainBytes(value json.RawMessage) string {
+	var n int64
+	if json.Unmarshal(value, &n) != nil {
+		return plain(value)
+	}
+	return byteSize(n)
 }

@@ -12,12 +12,13 @@ import (
 const (
 	maxBuckets = 600 // of the raw loss; each is drawn from its least to its largest
 	maxMarks   = 400
-	smoothPart = 30 // the smooth loss is a mean over a 30th of the run
+	maxDots    = 60 // of the held-out loss; more are a line
+	smoothPart = 20 // the smooth loss looks at a 20th of the run
 	logRange   = 30 // a loss that falls to a 30th and less is shown on a logarithmic scale
 )
 
-// Curves draws a run's loss: that of each step in a light line, its mean over the steps
-// around it, what was measured on held-out examples; below it, the learning rate. Nil is
+// Curves draws a run's loss: that of each step in a light line, smoothed over the steps
+// around in a strong one, what was measured on held-out examples; below it, the learning rate. Nil is
 // returned for no records.
 func Curves(title string, records []runlog.Record) *Figure {
 	if len(records) == 0 {
@@ -29,12 +30,12 @@ func Curves(title string, records []runlog.Record) *Figure {
 	if c.window > 1 {
 		x, y := thin(c.steps, c.loss, maxBuckets)
 		loss.Series = append(loss.Series, Series{Name: rawName, Look: Faint, X: x, Y: y})
-		rawName = fmt.Sprintf("its mean over %d steps", c.window)
+		rawName = fmt.Sprintf("smoothed over %d steps", c.window)
 	}
 	x, y := sample(c.steps, c.smooth, maxBuckets)
 	loss.Series = append(loss.Series, Series{Name: rawName, Look: Line, X: x, Y: y})
 	if len(c.heldOut.X) > 0 {
-		loss.Series = append(loss.Series, c.heldOut)
+		loss.Series = append(loss.Series, c.measured())
 	}
 	x, y = sample(c.steps, c.rate, maxBuckets)
 	rate := Panel{Y: Axis{Label: "learning rate"}, Share: 1, Series: []Series{{Name: "learning rate", Look: Line, Color: 2, X: x, Y: y}}}
@@ -57,35 +58,41 @@ func newCurve(records []runlog.Record) *curve {
 			c.heldOut.X, c.heldOut.Y = append(c.heldOut.X, float64(r.Step)), append(c.heldOut.Y, *r.ValLoss)
 		}
 	}
-	c.window = len(records)/smoothPart | 1
-	c.smooth = movingMean(c.loss, c.window)
+	// A mean of means weighs near steps more, so that a spike isn't drawn as a table.
+	half := len(records) / smoothPart / 2
+	c.window = 2*half + 1
+	c.smooth = movingMean(movingMean(c.loss, half|1), half|1)
 	return c
+}
+
+// measured is the held-out loss as it is drawn.
+func (c *curve) measured() Series {
+	s := c.heldOut
+	if len(s.X) > maxDots {
+		s.Look = Line
+		s.X, s.Y = thin(s.X, s.Y, maxBuckets)
+	}
+	return s
 }
 
 // falls reports a loss whose late part would be a flat line on a linear scale.
 func (c *curve) falls() bool {
-	s := nothing
-	for _, x := range slices.Concat(c.smooth, c.heldOut.Y) {
-		s = s.with(x)
-	}
-	lowest := nothing
-	for _, x := range c.loss {
-		lowest = lowest.with(x)
-	}
-	return lowest.low > 0 && s.high > logRange*s.low
+	s := spanOf(slices.Concat(c.smooth, c.heldOut.Y))
+	return spanOf(c.loss).low > 0 && s.low > 0 && s.high > logRange*s.low
 }
 
-// marks are spread over the run; steps with a held-out loss always have one.
+// marks are spread over the run; steps with a held-out loss have one, if these are few.
 func (c *curve) marks() (marks []mark) {
 	every := (len(c.records) + maxMarks - 1) / maxMarks
 	for i, r := range c.records {
-		if i%every != 0 && r.ValLoss == nil && i != len(c.records)-1 {
+		dot := r.ValLoss != nil && len(c.heldOut.X) <= maxDots
+		if i%every != 0 && i != len(c.records)-1 && !dot {
 			continue
 		}
 		m := mark{at: float64(r.Step), Text: fmt.Sprintf("step %s\nloss %s", thousands(int64(r.Step)), fixed4(r.Loss)),
 			panel: []markDot{{0, c.smooth[i], 0}, {1, r.LR, 2}}}
 		if c.window > 1 {
-			m.Text += fmt.Sprintf("\nmean %s", fixed4(c.smooth[i]))
+			m.Text += fmt.Sprintf("\nsmoothed %s", fixed4(c.smooth[i]))
 		}
 		if r.ValLoss != nil {
 			m.Text += fmt.Sprintf("\nheld-out %s", fixed4(*r.ValLoss))

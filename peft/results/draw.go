@@ -59,7 +59,7 @@ const (
 	textSize  = 12
 	titleSize = 15
 	edge      = 16 // around everything
-	panelGap  = 34 // above a panel, with its label
+	panelGap  = 38 // above a panel, with its label
 	footing   = 42 // below the last panel: ticks and label
 	tickGap   = 8
 	padding   = 0.04 // of a scale's length, at both ends
@@ -78,6 +78,9 @@ type area struct {
 
 // draw draws the figure and settles where its marks lie.
 func (f *Figure) draw(c canvas) {
+	if len(f.Panels) == 0 {
+		return
+	}
 	top := float64(edge)
 	if f.Title != "" {
 		c.text(point{edge, top + titleSize - 2}, f.Title, face{color: ink, size: titleSize, bold: true})
@@ -191,14 +194,11 @@ func (p *Panel) drawAxes(c canvas, a area) {
 	if a.y.axis.Log {
 		label += " (log scale)"
 	}
-	c.text(point{edge, a.top - 10}, label, labelFace)
+	c.text(point{edge, a.top - 16}, label, labelFace)
 }
 
 // drawX draws the x axis below the last panel, and its ticks on all.
 func (f *Figure) drawX(c canvas, areas []area) {
-	if len(areas) == 0 {
-		return
-	}
 	last := areas[len(areas)-1]
 	for _, a := range areas {
 		c.line([]point{{a.left, a.bottom}, {a.right, a.bottom}}, pen{color: muted, width: 1, opacity: 1})
@@ -282,6 +282,7 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // placeMarks computes the pixels of marks.
 func (f *Figure) placeMarks(areas []area) {
+	f.top, f.bottom = round(areas[0].top), round(areas[len(areas)-1].bottom)
 	for i := range f.marks {
 		m := &f.marks[i]
 		m.Dots = nil

@@ -8,8 +8,9 @@ type Figure struct {
 	X      Axis
 	Panels []Panel
 
-	marks []mark
-	byX   bool // marks are found by their x alone
+	marks       []mark
+	byX         bool    // marks are found by their x alone
+	top, bottom float64 // of all panels, in pixels
 }
 
 // Size of a figure in pixels.
@@ -78,6 +79,14 @@ type markDot struct {
 type span struct{ low, high float64 }
 
 var nothing = span{math.Inf(1), math.Inf(-1)}
+
+func spanOf(values []float64) span {
+	s := nothing
+	for _, x := range values {
+		s = s.with(x)
+	}
+	return s
+}
 
 // with returns a range that holds x too, unless it isn't finite.
 func (s span) with(x float64) span {

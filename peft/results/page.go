@@ -44,8 +44,7 @@ type section struct {
 // picture is a figure within a page.
 type picture struct {
 	SVG   template.HTML
-	Marks string // JSON
-	ByX   bool
+	Hover string // JSON, for page.js
 }
 
 // newPicture draws a figure; nil stays nil.
@@ -57,11 +56,11 @@ func newPicture(f *Figure) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks, err := json.Marshal(f.marks)
+	hover, err := json.Marshal(map[string]any{"marks": f.marks, "byX": f.byX, "top": f.top, "bottom": f.bottom})
 	if err != nil {
 		return nil, err
 	}
-	return &picture{svg, string(marks), f.byX}, nil
+	return &picture{svg, string(hover)}, nil
 }
 
 // sheet is a table within a page.

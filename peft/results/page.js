@@ -1,10 +1,9 @@
 "use strict";
 // Figures say their numbers where they are pointed at, or with the arrow keys.
-for (const figure of document.querySelectorAll("figure[data-marks]")) {
-  const marks = JSON.parse(figure.dataset.marks) || [];
+for (const figure of document.querySelectorAll("figure[data-hover]")) {
+  const hover = JSON.parse(figure.dataset.hover), marks = hover.marks || [];
   const svg = figure.querySelector("svg"), says = figure.querySelector("output");
   if (!marks.length) continue;
-  const byX = figure.dataset.by === "x";
   const make = (name, attributes) => {
     const e = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
@@ -23,7 +22,7 @@ for (const figure of document.querySelectorAll("figure[data-marks]")) {
     at = i;
     const m = marks[i], box = svg.viewBox.baseVal;
     layer.replaceChildren();
-    if (byX) layer.append(make("line", {class: "cursor", x1: m.x, x2: m.x, y1: 60, y2: box.height - 42}));
+    if (hover.byX) layer.append(make("line", {class: "cursor", x1: m.x, x2: m.x, y1: hover.top, y2: hover.bottom}));
     for (const [y, color] of m.dots || []) layer.append(make("circle", {class: "halo c" + color, cx: m.x, cy: y, r: 5}));
     says.textContent = m.text;
     says.hidden = false;
@@ -39,11 +38,11 @@ for (const figure of document.querySelectorAll("figure[data-marks]")) {
     let best = 0, least = Infinity;
     marks.forEach((m, i) => {
       for (const [my] of m.dots || []) {
-        const d = byX ? Math.abs(m.x - x) : Math.hypot(m.x - x, my - y);
+        const d = hover.byX ? Math.abs(m.x - x) : Math.hypot(m.x - x, my - y);
         if (d < least) [best, least] = [i, d];
       }
     });
-    return byX || least < 40 ? best : -1;
+    return hover.byX || least < 40 ? best : -1;
   };
   svg.addEventListener("pointermove", (e) => {
     const r = svg.getBoundingClientRect(), scale = svg.viewBox.baseVal.width / r.width;

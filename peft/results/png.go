@@ -39,69 +39,82 @@ type pngCanvas struct {
 	err error
 }
 
-// fill fills the outlines that add makes. Those that overlap must turn the same way.
-func (c *pngCanvas) fill(p pen, add func(*vector.Rasterizer)) {
-	size := c.img.Bounds().Size()
-	r := vector.NewRasterizer(size.X, size.Y)
-	add(r)
+// outlines are polygons that turn the same way, so that where they overlap they are one.
+type outlines [][]point
+
+// fill fills outlines.
+func (c *pngCanvas) fill(shapes outlines, p pen) {
+	area := shapes.bounds().Intersect(c.img.Bounds())
+	if area.Empty() {
+		return
+	}
+	r := vector.NewRasterizer(area.Dx(), area.Dy())
+	for _, shape := range shapes {
+		for i, at := range shape {
+			x, y := float32(pngScale*at.x)-float32(area.Min.X), float32(pngScale*at.y)-float32(area.Min.Y)
+			if i == 0 {
+				r.MoveTo(x, y)
+			} else {
+				r.LineTo(x, y)
+			}
+		}
+		r.ClosePath()
+	}
 	shade := light[p.color]
 	shade.A = uint8(math.Round(255 * p.opacity))
-	r.Draw(c.img, c.img.Bounds(), image.NewUniform(shade), image.Point{})
+	r.Draw(c.img, area, image.NewUniform(shade), image.Point{})
+}
+
+// bounds are the dots that outlines may touch.
+func (o outlines) bounds() image.Rectangle {
+	x, y := nothing, nothing
+	for _, shape := range o {
+		for _, at := range shape {
+			x, y = x.with(pngScale*at.x), y.with(pngScale*at.y)
+		}
+	}
+	if x.low > x.high {
+		return image.Rectangle{}
+	}
+	return image.Rect(int(math.Floor(x.low)), int(math.Floor(y.low)), int(math.Ceil(x.high)), int(math.Ceil(y.high)))
 }
 
 func (c *pngCanvas) line(points []point, p pen) {
-	c.fill(p, func(r *vector.Rasterizer) {
-		for _, piece := range dashes(points, p.dash) {
-			for i, at := range piece {
-				if len(piece) > 2 { // round joints
-					circle(r, at, p.width/2)
-				}
-				if i > 0 {
-					bar(r, piece[i-1], at, p.width/2)
-				}
+	var shapes outlines
+	for _, piece := range dashes(points, p.dash) {
+		for i, at := range piece {
+			if len(piece) > 2 { // round joints
+				shapes = append(shapes, circle(at, p.width/2))
+			}
+			if i > 0 && at != piece[i-1] {
+				shapes = append(shapes, bar(piece[i-1], at, p.width/2))
 			}
 		}
-	})
+	}
+	c.fill(shapes, p)
 }
 
 func (c *pngCanvas) dot(center point, radius float64, p pen) {
-	c.fill(p, func(r *vector.Rasterizer) { circle(r, center, radius) })
+	c.fill(outlines{circle(center, radius)}, p)
 }
 
-// polygon adds an outline, in pixels of the figure.
-func polygon(r *vector.Rasterizer, points ...point) {
-	for i, p := range points {
-		x, y := float32(pngScale*p.x), float32(pngScale*p.y)
-		if i == 0 {
-			r.MoveTo(x, y)
-		} else {
-			r.LineTo(x, y)
-		}
-	}
-	r.ClosePath()
-}
-
-// bar adds a straight line of a half width.
-func bar(r *vector.Rasterizer, from, to point, half float64) {
+// bar is a straight line of a half width, between two places.
+func bar(from, to point, half float64) []point {
 	length := math.Hypot(to.x-from.x, to.y-from.y)
-	if length == 0 {
-		return
-	}
-	// across points to the left of the way, so that all outlines turn the same way.
+	// across points to the left of the way, so that all bars turn as circles do.
 	across := point{(to.y - from.y) / length * half, -(to.x - from.x) / length * half}
-	polygon(r, point{from.x + across.x, from.y + across.y}, point{to.x + across.x, to.y + across.y},
-		point{to.x - across.x, to.y - across.y}, point{from.x - across.x, from.y - across.y})
+	return []point{{from.x + across.x, from.y + across.y}, {to.x + across.x, to.y + across.y},
+		{to.x - across.x, to.y - across.y}, {from.x - across.x, from.y - across.y}}
 }
 
-// circle adds a circle, which turns as bars do.
-func circle(r *vector.Rasterizer, center point, radius float64) {
-	const corners = 24
-	var points [corners]point
+// circle is a circle, near enough.
+func circle(center point, radius float64) []point {
+	points := make([]point, max(12, int(4*radius)))
 	for i := range points {
-		sin, cos := math.Sincos(2 * math.Pi * float64(i) / corners)
+		sin, cos := math.Sincos(2 * math.Pi * float64(i) / float64(len(points)))
 		points[i] = point{center.x + radius*cos, center.y + radius*sin}
 	}
-	polygon(r, points[:]...)
+	return points
 }
 
 // dashes cuts a line into dashes as long as the gaps between them.

@@ -21,7 +21,7 @@ func newScale(a Axis, values span, from, to, margin float64) scale {
 	a.Log = a.Log && values.low > 0
 	s := scale{axis: a, from: from, to: to}
 	low, high := s.bend(values.low), s.bend(values.high)
-	if low == high {
+	if high-low <= 1e-9*max(math.Abs(low), math.Abs(high)) { // too near for ticks between them
 		room := 1.0
 		if !a.Log && low != 0 {
 			room = math.Abs(low) / 2

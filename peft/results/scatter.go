@@ -9,8 +9,9 @@ import (
 
 // Scatter draws the first metric of each method over its trained values, one figure for
 // each model and data set: bars are standard deviations, a light line joins what no other
-// method beats with as few values, baselines are dashed lines. Where nothing was trained
-// or measured, there is no figure.
+// method beats with as few values, the best baseline, and
+// those that are as good as any method, are dashed lines. Where nothing was trained or
+// measured, there is no figure.
 func (t *Table) Scatter() (figures []*Figure) {
 	for _, group := range t.groups() {
 		if f := t.scatter(group); f != nil {
@@ -49,9 +50,28 @@ func (t *Table) scatter(group []Row) *Figure {
 	if len(dots.X) == 0 {
 		return nil
 	}
+	rules.Y, rules.Labels = m.near(spanOf(dots.Y), rules)
 	front := t.front(dots)
 	f.Panels = []Panel{{Y: Axis{Label: m.title()}, Series: []Series{front, rules, dots}}}
 	return f
+}
+
+// near keeps the best baseline and those that lie between it and the dots: a scale down to
+// the worst would leave no room for what is compared.
+func (m Metric) near(dots span, rules Series) (values []float64, labels []string) {
+	best := math.NaN()
+	for _, y := range rules.Y {
+		if m.better(y, best) {
+			best = y
+		}
+	}
+	room := dots.with(best)
+	for i, y := range rules.Y {
+		if y >= room.low && y <= room.high {
+			values, labels = append(values, y), append(labels, rules.Labels[i])
+		}
+	}
+	return values, labels
 }
 
 // front joins the dots that no other beats with as few trained values.

@@ -55,6 +55,10 @@ type svgCanvas struct {
 	err error
 }
 
+// width leaves room for fonts that are wider than Go's: which one a reader has isn't
+// known.
+func (c *svgCanvas) width(s string, f face) float64 { return 1.15 * c.fonts.width(s, f) }
+
 // pixels writes a length.
 func pixels(x float64) string { return strconv.FormatFloat(round(x), 'f', -1, 64) }
 
