@@ -50,6 +50,7 @@ golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gg
 	$(VENV)/bin/python testdata/quant/quant.py
 	$(VENV)/bin/python testdata/bnb/generate.py
 	$(VENV)/bin/python testdata/gguf/generate.py
+	$(VENV)/bin/python testdata/tensorboard/generate.py
 	$(VENV)/bin/python testdata/chat/generate.py
 	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
 
@@ -65,7 +66,7 @@ out/adapterhub out/mlx out/llama: out/%: testdata/hub/requirements-%.txt
 	{ $(PYTHON) -m venv $@ && $@/bin/pip install -q -r $<; } >$@.log 2>&1 || { tail $@.log; rm -rf $@; exit 1; }
 	@touch $@
 
-parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm, gguf-py and llama.cpp
+parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm, gguf-py and llama.cpp; logs, read by TensorBoard
 	-@$(MAKE) --no-print-directory -k out/adapterhub out/mlx out/llama
 	@mkdir -p out/xdg && chmod 700 out/xdg
 	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} PARITY_VENVS=$(CURDIR)/out $(GO) test -count=1 -timeout 30m -run TestParity -v ./peft/...

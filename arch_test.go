@@ -37,6 +37,7 @@ var only = map[string]string{
 	"github.com/dlclark/regexp2":    "transformer/tokenizer",
 	"github.com/bits-and-blooms":    "interp",
 	"golang.org/x/text":             "transformer/tokenizer",
+	"golang.org/x/image":            "peft/results",
 	"google.golang.org/protobuf":    "transformer/tokenizer",
 	"github.com/cogentcore/webgpu/": "gpu",
 }

@@ -56,6 +56,9 @@ func newPicture(f *Figure) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range f.marks {
+		f.marks[i].Text = visible(f.marks[i].Text)
+	}
 	hover, err := json.Marshal(map[string]any{"marks": f.marks, "byX": f.byX, "top": f.top, "bottom": f.bottom})
 	if err != nil {
 		return nil, err
