@@ -5,7 +5,7 @@ import "strconv"
 // Metric is a measure of a model's quality.
 type Metric struct {
 	Name   string `json:"name"`   // as people read it, and the key of [Trial.Metrics]
-	Better Better `json:"better"` // which values are better
+	Better Better `json:"better"` // which values are better; "" is Higher
 	Share  bool   `json:"share"`  // values are shares, 0 to 1, that are shown in percent
 	Digits int    `json:"-"`      // behind the point, of values that aren't shares
 }

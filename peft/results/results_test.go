@@ -127,7 +127,11 @@ func TestLowerIsBetter(t *testing.T) {
 		all = append(all, Trial{Method: method, Metrics: map[string]float64{"loss": loss}})
 	}
 	var order string
-	for _, r := range NewTable("", []Metric{Loss}, all).Rows {
+	table := NewTable("", []Metric{Loss}, all)
+	if text := written(t, table.JSON); !json.Valid([]byte(text)) {
+		t.Error(text)
+	}
+	for _, r := range table.Rows {
 		order += r.Method
 	}
 	if order != "badc" {

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -11,7 +12,7 @@ type Trial struct {
 	Method   string             `json:"method"`             // with its settings, as far as they differ
 	Baseline bool               `json:"baseline,omitempty"` // nothing was trained
 	Seed     uint64             `json:"seed"`
-	Metrics  map[string]float64 `json:"metrics"`          // finite values by [Metric.Name]
+	Metrics  map[string]float64 `json:"metrics"`          // by [Metric.Name]; a value that isn't finite is none
 	Params   int64              `json:"params,omitempty"` // trained values
 
 	// What the run took; 0: not measured.
@@ -45,6 +46,11 @@ type Row struct {
 // NewTable sums up trials that have model, data set and method in common. Models and
 // data sets stay in the order in which they come; among methods, the best is the first.
 func NewTable(title string, metrics []Metric, trials []Trial) *Table {
+	trials = slices.Clone(trials)
+	for i := range trials {
+		trials[i].Metrics = maps.Clone(trials[i].Metrics)
+		maps.DeleteFunc(trials[i].Metrics, func(_ string, x float64) bool { return !finite(x) })
+	}
 	t := &Table{Title: title, Metrics: metrics, Trials: trials}
 	for _, g := range grouped(trials, func(r Trial) [2]string { return [2]string{r.Model, r.Data} }) {
 		var rows []Row
