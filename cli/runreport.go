@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -181,6 +182,7 @@ func (r *finishedRun) facts() (facts []results.Pair) {
 	}
 	add("steps", thousands(r.Steps))
 	add("tokens", thousands(r.Tokens))
+	add("training", time.Duration(r.Seconds*float64(time.Second)).Round(time.Second).String())
 	add("tokens/s", thousands(int(r.TokensPerS)))
 	add("peak memory", byteSize(r.PeakBytes))
 	return facts

@@ -19,11 +19,11 @@ type fonts struct {
 func openFonts(scale float64) (*fonts, error) {
 	regular, err := opentype.Parse(goregular.TTF)
 	if err != nil {
-		return nil, fmt.Errorf("Go Regular: %w", err)
+		return nil, fmt.Errorf("font Go Regular: %w", err)
 	}
 	bold, err := opentype.Parse(gobold.TTF)
 	if err != nil {
-		return nil, fmt.Errorf("Go Bold: %w", err)
+		return nil, fmt.Errorf("font Go Bold: %w", err)
 	}
 	return &fonts{regular, bold, scale, map[face]font.Face{}}, nil
 }

@@ -149,6 +149,3 @@ func counted(x float64) string { return units(x, "", "k", "M", "G") }
 
 // byteSize writes a number of bytes: 34 MB.
 func byteSize(x float64) string { return units(x, " bytes", " kB", " MB", " GB") }
-
-// percent writes a fraction: 87.5 %.
-func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 1, 64) + " %" }

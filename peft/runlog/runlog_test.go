@@ -92,7 +92,7 @@ func TestWhatFilesLookLike(t *testing.T) {
 // TestGoesOn: whatever a run that was broken off has left behind its checkpoint, going on
 // gives the log of a run that was never broken off, byte for byte.
 func TestGoesOn(t *testing.T) {
-	const steps = 6
+	const steps = 4
 	for kind, open := range kinds {
 		name := filepath.Join(t.TempDir(), kind)
 		w, err := open(name, 0)
