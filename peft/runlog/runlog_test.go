@@ -92,9 +92,10 @@ func TestWhatFilesLookLike(t *testing.T) {
 // TestGoesOn: whatever a run that was broken off has left behind its checkpoint, going on
 // gives the log of a run that was never broken off, byte for byte.
 func TestGoesOn(t *testing.T) {
-	const steps = 4
+	const steps = 6
 	for kind, open := range kinds {
-		name := filepath.Join(t.TempDir(), kind)
+		dir := t.TempDir()
+		name := filepath.Join(dir, kind)
 		w, err := open(name, 0)
 		writeAll(t, w, err, records(1, steps))
 		whole, err := os.ReadFile(name)
@@ -107,7 +108,8 @@ func TestGoesOn(t *testing.T) {
 			if step > 0 {
 				from = ends[len(ends)-1-steps+step]
 			}
-			for size := from; size <= len(whole); size += 5 {
+			for size := from; size <= len(whole); size++ {
+				name := filepath.Join(dir, fmt.Sprint(step, "-", size))
 				if err := os.WriteFile(name, whole[:size], 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -13,6 +13,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/gpupeft/gpupeft/internal/parity"
 )
 
 const tensorboard = "../../testdata/tensorboard/"
@@ -97,13 +99,10 @@ func TestEventFilesAreInOrder(t *testing.T) {
 	}
 }
 
-// TestTensorBoardReads asks TensorBoard itself, in the Python that PYTHON names, what it
-// sees of a run that was broken off after step 6 and went on after step 4.
-func TestTensorBoardReads(t *testing.T) {
-	python := os.Getenv("PYTHON")
-	if python == "" {
-		t.Skip("PYTHON is not set to an interpreter with testdata/requirements.txt")
-	}
+// TestParityTensorBoard asks TensorBoard itself what it sees of a run that was broken off
+// after step 6 and went on after step 4.
+func TestParityTensorBoard(t *testing.T) {
+	python := parity.Python(t, "python")
 	dir := t.TempDir()
 	w, err := OpenTensorBoard(dir, 0)
 	writeAll(t, w, err, records(1, 6))
