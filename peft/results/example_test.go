@@ -7,12 +7,12 @@ import (
 	"github.com/gpupeft/gpupeft/peft/results"
 )
 
-// Two methods over three seeds, beside a baseline.
+// Two methods over three seeds, beside a baseline. The numbers are made up.
 func ExampleNewTable() {
 	var trials []results.Trial
 	add := func(method string, params int64, accuracy ...float64) {
 		for seed, x := range accuracy {
-			trials = append(trials, results.Trial{Model: "SmolLM2", Data: "SST-2", Method: method, Baseline: params == 0,
+			trials = append(trials, results.Trial{Model: "a model", Data: "reviews", Method: method, Baseline: params == 0,
 				Seed: uint64(seed), Params: params, Metrics: map[string]float64{"exact match": x}})
 		}
 	}
@@ -20,12 +20,12 @@ func ExampleNewTable() {
 	add("prompt tuning", 11520, 0.869, 0.861, 0.855)
 	add("lora", 2442240, 0.875, 0.881, 0.872)
 
-	table := results.NewTable("SST-2", []results.Metric{results.Exact}, trials)
+	table := results.NewTable("Reviews", []results.Metric{results.Exact}, trials)
 	if err := table.Markdown(os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
-	// ### SmolLM2 on SST-2
+	// ### a model on reviews
 	//
 	// | method | exact match, % | trained values | seeds |
 	// | --- | ---: | ---: | ---: |
