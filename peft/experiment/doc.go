@@ -18,6 +18,6 @@
 //
 // [Plan.Cells] lists what is to be run. [Run] runs the cells one after the other with a
 // function of the caller's, keeps the result of each in a file, and skips cells that have
-// one: an experiment that was stopped goes on where it was. [Summarize] takes the seeds
+// one: an experiment that was stopped goes on where it was. [Plan.Table] takes the seeds
 // together.
 package experiment

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/gpupeft/gpupeft/peft/experiment"
+	"github.com/gpupeft/gpupeft/peft/results"
 )
 
 const reviews = `
@@ -71,7 +71,7 @@ func TestCells(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for text, say := range map[string]string{
 		"name: x\nmetrik: loss\nmethods: [{name: a}]":  `[2:1] unknown field "metrik"`,
-		"name: x\nmetric: f1\nmethods: [{name: a}]":    `metric "f1" (known: [exact accuracy loss perplexity])`,
+		"name: x\nmetric: f1\nmethods: [{name: a}]":    `metric "f1" (known: exact, accuracy, loss, perplexity)`,
 		"methods: [{name: a}]":                         "name is missing",
 		"name: x":                                      "no methods and no baselines",
 		"name: x\nmethods: [{method: lora}]":           "methods: entry 1 has no name",
@@ -107,15 +107,15 @@ func TestRun(t *testing.T) {
 	p := parse(t, "name: x\nmetric: exact\nmethods: [{name: a}, {name: b}]\nseeds: [1, 2, 3]\nbaselines: [zero-shot]")
 	dir := t.TempDir()
 	ran, broken := map[string]int{}, "b/seed-2"
-	run := func(_ context.Context, c experiment.Cell, own string) (experiment.Result, error) {
+	run := func(_ context.Context, c experiment.Cell, own string) (results.Trial, error) {
 		if want := filepath.Join(dir, filepath.FromSlash(c.Dir())); own != want {
 			t.Errorf("directory %s, want %s", own, want)
 		}
 		ran[c.Dir()]++
 		if c.Dir() == broken {
-			return experiment.Result{}, errors.New("out of memory")
+			return results.Trial{}, errors.New("out of memory")
 		}
-		return experiment.Result{Metrics: map[experiment.Metric]float64{experiment.Exact: float64(c.Seed)}, Params: 5, Seconds: 2,
+		return results.Trial{Metrics: map[string]float64{results.Exact.Name: float64(c.Seed), results.Loss.Name: 1}, Params: 5, Seconds: 2,
 			TokensPerS: float64(10 * c.Seed), PeakBytes: int64(c.Seed)}, nil
 	}
 	done := 0
@@ -148,31 +148,30 @@ func TestRun(t *testing.T) {
 	if kept != 3 || failed != 1 || ran["zero-shot/baseline"] != 1 || ran[broken] != 1 {
 		t.Errorf("%d kept, %d failed, ran %v", kept, failed, ran)
 	}
-	results, err := experiment.Results(p, dir)
-	if err != nil || len(results) != 6 {
-		t.Fatalf("%d results, %v", len(results), err)
+	trials, err := experiment.Trials(p, dir)
+	if err != nil || len(trials) != 6 {
+		t.Fatalf("%d trials, %v", len(trials), err)
 	}
-	rows := experiment.Summarize(p, results)
-	if len(rows) != 3 || !rows[0].Baseline || rows[2].Runs != 2 || rows[2].Missing != 1 {
-		t.Fatalf("rows %+v", rows)
+	table := p.Table(trials)
+	if len(table.Rows) != 3 || len(table.Metrics) != 2 || table.Metrics[0] != results.Exact {
+		t.Fatalf("table %+v", table)
 	}
-	a, b := rows[1], rows[2]
-	if s := a.Metrics[experiment.Exact]; s.Mean != 2 || s.Std != 1 || s.Runs != 3 {
-		t.Errorf("1, 2, 3: %+v", s)
-	}
-	if s := b.Metrics[experiment.Exact]; s.Mean != 2 || math.Abs(s.Std-math.Sqrt2) > 1e-12 {
-		t.Errorf("1, 3: %+v", s)
-	}
-	if a.TokensPerS != 20 || a.PeakBytes != 3 || a.Seconds != 2 || a.Params != 5 {
-		t.Errorf("row %+v", a)
+	for _, r := range table.Rows {
+		want := map[string]int{"zero-shot": 1, "a": 3, "b": 2}[r.Method]
+		if r.Trials != want || r.Baseline != (r.Method == "zero-shot") {
+			t.Errorf("row %+v", r)
+		}
+		if r.Method == "b" && r.Metrics[0].Mean != 2 { // of 1 and 3
+			t.Errorf("mean of b: %+v", r.Metrics[0])
+		}
 	}
 }
 
 // TestOtherSettings: a result of other settings isn't taken for this one's.
 func TestOtherSettings(t *testing.T) {
 	dir := t.TempDir()
-	run := func(context.Context, experiment.Cell, string) (experiment.Result, error) {
-		return experiment.Result{}, nil
+	run := func(context.Context, experiment.Cell, string) (results.Trial, error) {
+		return results.Trial{}, nil
 	}
 	all := func(text string) (last error) {
 		for _, err := range experiment.Run(t.Context(), parse(t, text), dir, run) {
@@ -200,9 +199,9 @@ func TestCancel(t *testing.T) {
 	p := parse(t, "name: x\nmethods: [{name: a}]\nseeds: [1, 2, 3]")
 	var last error
 	n := 0
-	for e, err := range experiment.Run(ctx, p, t.TempDir(), func(context.Context, experiment.Cell, string) (experiment.Result, error) {
+	for e, err := range experiment.Run(ctx, p, t.TempDir(), func(context.Context, experiment.Cell, string) (results.Trial, error) {
 		cancel()
-		return experiment.Result{}, ctx.Err()
+		return results.Trial{}, ctx.Err()
 	}) {
 		last, n = err, e.Number
 	}

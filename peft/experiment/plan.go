@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/gpupeft/gpupeft/peft/results"
 )
 
 // ErrPlan is wrapped by errors about a plan.
@@ -17,9 +19,9 @@ var ErrPlan = errors.New("unusable experiment")
 
 // Plan is what an experiment consists of.
 type Plan struct {
-	Name      string   // of the experiment
-	Metric    Metric   // that the table is about
-	Settings  Settings // of all cells
+	Name      string         // of the experiment
+	Metric    results.Metric // that the table is about
+	Settings  Settings       // of all cells
 	Models    []Choice
 	Datasets  []Choice
 	Methods   []Choice
@@ -36,27 +38,27 @@ type Choice struct {
 	Settings Settings
 }
 
-// Metric is a number that says how good a model is on held-out data.
-type Metric string
+// metrics are the values of metric, the others of a table in this order.
+var metrics = []struct {
+	name   string
+	metric results.Metric
+}{{"exact", results.Exact}, {"accuracy", results.Accuracy}, {"loss", results.Loss}, {"perplexity", results.Perplexity}}
 
-// The metrics.
-const (
-	Exact      Metric = "exact"      // rows whose whole answer is right
-	Accuracy   Metric = "accuracy"   // tokens of the answers that have the highest logit
-	Loss       Metric = "loss"       // mean over these tokens, in nats
-	Perplexity Metric = "perplexity" // exp(loss)
-)
-
-// Metrics lists all of them.
-func Metrics() []Metric { return []Metric{Exact, Accuracy, Loss, Perplexity} }
-
-// Lower says whether a lower number is better.
-func (m Metric) Lower() bool { return m == Loss || m == Perplexity }
+// metricNamed returns a metric by its name in a plan.
+func metricNamed(name string) (results.Metric, error) {
+	var known []string
+	for _, m := range metrics {
+		if known = append(known, m.name); m.name == name {
+			return m.metric, nil
+		}
+	}
+	return results.Metric{}, fmt.Errorf("metric %q (known: %s): %w", name, strings.Join(known, ", "), ErrPlan)
+}
 
 // planFile is a plan as YAML has it.
 type planFile struct {
 	Name      string           `yaml:"name"`
-	Metric    Metric           `yaml:"metric"`
+	Metric    string           `yaml:"metric"`
 	Settings  map[string]any   `yaml:"settings"`
 	Models    []map[string]any `yaml:"models"`
 	Datasets  []map[string]any `yaml:"datasets"`
@@ -66,14 +68,20 @@ type planFile struct {
 }
 
 // Parse reads a plan. Without models or datasets there is one of each, with no settings;
-// without seeds there is seed 42. The error wraps ErrPlan and says the line where it can.
+// without seeds there is seed 42, without a metric it is the loss. The error wraps ErrPlan and says the line where it can.
 func Parse(text []byte) (*Plan, error) {
 	var f planFile
 	if err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.TrimSpace(yaml.FormatError(err, false, true)), ErrPlan)
 	}
-	p := &Plan{Name: f.Name, Metric: f.Metric, Seeds: f.Seeds, Baselines: f.Baselines}
+	p := &Plan{Name: f.Name, Seeds: f.Seeds, Baselines: f.Baselines}
 	var err error
+	if f.Metric == "" {
+		f.Metric = "loss"
+	}
+	if p.Metric, err = metricNamed(f.Metric); err != nil {
+		return nil, err
+	}
 	if p.Settings, err = texts("settings", f.Settings); err != nil {
 		return nil, err
 	}
@@ -90,17 +98,12 @@ func Parse(text []byte) (*Plan, error) {
 }
 
 func (p *Plan) check() error {
-	if p.Metric == "" {
-		p.Metric = Loss
-	}
 	if len(p.Seeds) == 0 {
 		p.Seeds = []uint64{42}
 	}
 	switch {
 	case p.Name == "":
 		return fmt.Errorf("name is missing: %w", ErrPlan)
-	case !slices.Contains(Metrics(), p.Metric):
-		return fmt.Errorf("metric %q (known: %v): %w", p.Metric, Metrics(), ErrPlan)
 	case len(p.Methods) == 0 && len(p.Baselines) == 0:
 		return fmt.Errorf("no methods and no baselines: %w", ErrPlan)
 	}

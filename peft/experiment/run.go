@@ -11,24 +11,16 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
-)
 
-// Result is what a cell gave.
-type Result struct {
-	Metrics    map[Metric]float64 `json:"metrics"` // on the held-out data; those that make sense
-	HeldOut    int                `json:"held_out"`
-	Params     int                `json:"params"` // trained values
-	TokensPerS float64            `json:"tokens_per_s"`
-	PeakBytes  int64              `json:"peak_bytes"`
-	Seconds    float64            `json:"seconds"` // of training
-}
+	"github.com/gpupeft/gpupeft/peft/results"
+)
 
 // stored is the file of a cell: its result, and what that is the result of.
 type stored struct {
-	Settings Settings `json:"settings"`
-	Baseline string   `json:"baseline,omitempty"`
-	Result   Result   `json:"result"`
+	Settings Settings      `json:"settings"`
+	Trial    results.Trial `json:"trial"`
 }
 
 // resultName is the file in a cell's directory. It is written last.
@@ -41,14 +33,15 @@ type Event struct {
 	Of     int
 	Began  bool // it is running now; the other fields are empty
 	Kept   bool // it was done before
-	Result Result
+	Trial  results.Trial
 	Err    error // why it failed; the experiment goes on
 	Took   time.Duration
 }
 
 // Runner runs a cell. The directory is the cell's own, exists, and is empty or has what
-// an interrupted run of the same cell left.
-type Runner func(ctx context.Context, c Cell, dir string) (Result, error)
+// an interrupted run of the same cell left. The names and the seed of the result are
+// filled in by Run.
+type Runner func(ctx context.Context, c Cell, dir string) (results.Trial, error)
 
 // Run runs the cells of a plan below a directory, one after the other. A cell whose
 // result is there, from the same settings, is kept; one that fails is reported and may
@@ -59,7 +52,7 @@ func Run(ctx context.Context, p *Plan, dir string, run Runner) iter.Seq2[Event, 
 		for i, c := range cells {
 			e := Event{Cell: c, Number: i + 1, Of: len(cells)}
 			var err error
-			if e.Result, e.Kept, err = load(dir, c); err != nil {
+			if e.Trial, e.Kept, err = load(dir, c); err != nil {
 				yield(e, err)
 				return
 			}
@@ -68,7 +61,7 @@ func Run(ctx context.Context, p *Plan, dir string, run Runner) iter.Seq2[Event, 
 					return
 				}
 				start := time.Now()
-				e.Result, e.Err = runCell(ctx, dir, c, run)
+				e.Trial, e.Err = runCell(ctx, dir, c, run)
 				e.Took = time.Since(start)
 			}
 			if ctx.Err() != nil {
@@ -82,67 +75,80 @@ func Run(ctx context.Context, p *Plan, dir string, run Runner) iter.Seq2[Event, 
 	}
 }
 
-// Results reads what is there of a plan's results, without running anything.
-func Results(p *Plan, dir string) (map[string]Result, error) {
-	all := map[string]Result{}
+// Trials reads what is there of a plan's results, without running anything.
+func Trials(p *Plan, dir string) ([]results.Trial, error) {
+	var all []results.Trial
 	for _, c := range p.Cells() {
-		r, ok, err := load(dir, c)
+		t, ok, err := load(dir, c)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			all[c.Dir()] = r
+			all = append(all, t)
 		}
 	}
 	return all, nil
 }
 
+// Table compares trials by the plan's metric, and then by the others that any of them
+// has.
+func (p *Plan) Table(trials []results.Trial) *results.Table {
+	list := []results.Metric{p.Metric}
+	for _, m := range metrics {
+		measured := func(t results.Trial) bool { _, ok := t.Metrics[m.metric.Name]; return ok }
+		if m.metric != p.Metric && slices.ContainsFunc(trials, measured) {
+			list = append(list, m.metric)
+		}
+	}
+	return results.NewTable(p.Name, list, trials)
+}
+
 // load reads a cell's result, if it is there and from the same settings.
-func load(dir string, c Cell) (r Result, ok bool, err error) {
+func load(dir string, c Cell) (t results.Trial, ok bool, err error) {
 	name := filepath.Join(dir, filepath.FromSlash(c.Dir()), resultName)
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, false, nil
+		return t, false, nil
 	}
 	if err != nil {
-		return r, false, err
+		return t, false, err
 	}
 	var s stored
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
-		return r, false, fmt.Errorf("%s: %v (delete it to run this again): %w", name, err, ErrPlan)
+		return t, false, fmt.Errorf("%s: %v (delete it to run this again): %w", name, err, ErrPlan)
 	}
-	if !maps.Equal(s.Settings, c.Settings) || s.Baseline != c.baseline() {
-		return r, false, fmt.Errorf("%s is the result of other settings: choose another directory, or delete it to run this again: %w", name, ErrPlan)
+	if !maps.Equal(s.Settings, c.Settings) || s.Trial.Baseline != c.Baseline {
+		return t, false, fmt.Errorf("%s is the result of other settings: choose another directory, or delete it to run this again: %w", name, ErrPlan)
 	}
-	return s.Result, true, nil
+	return c.named(s.Trial), true, nil
 }
 
-func (c Cell) baseline() string {
-	if c.Baseline {
-		return c.Method
-	}
-	return ""
+// named fills in whose result it is.
+func (c Cell) named(t results.Trial) results.Trial {
+	t.Model, t.Data, t.Method, t.Baseline, t.Seed = c.Model, c.Dataset, c.Method, c.Baseline, c.Seed
+	return t
 }
 
 // runCell runs a cell and stores its result.
-func runCell(ctx context.Context, dir string, c Cell, run Runner) (Result, error) {
+func runCell(ctx context.Context, dir string, c Cell, run Runner) (results.Trial, error) {
 	own := filepath.Join(dir, filepath.FromSlash(c.Dir()))
 	if err := os.MkdirAll(own, 0o755); err != nil {
-		return Result{}, err
+		return results.Trial{}, err
 	}
-	r, err := run(ctx, c, own)
+	t, err := run(ctx, c, own)
 	if err != nil {
-		return r, err
+		return t, err
 	}
-	text, err := json.MarshalIndent(stored{c.Settings, c.baseline(), r}, "", "  ")
+	t = c.named(t)
+	text, err := json.MarshalIndent(stored{c.Settings, t}, "", "  ")
 	if err != nil {
-		return r, fmt.Errorf("result: %w", err)
+		return t, fmt.Errorf("result: %w", err)
 	}
 	temp := filepath.Join(own, "."+resultName)
 	if err = os.WriteFile(temp, append(text, '\n'), 0o644); err == nil {
 		err = os.Rename(temp, filepath.Join(own, resultName))
 	}
-	return r, err
+	return t, err
 }
