@@ -175,6 +175,19 @@ func (p *Params) Read(ctx context.Context) ([][]float32, error) {
 	return values, nil
 }
 
+// Write gives all parameters values, in the order of List. Errors wrap tensor.ErrShape.
+func (p *Params) Write(ctx context.Context, values [][]float32) error {
+	if len(values) != len(p.List) {
+		return fmt.Errorf("values of %d parameters, want %d: %w", len(values), len(p.List), tensor.ErrShape)
+	}
+	for i, q := range p.List {
+		if err := tensor.WriteFloats(ctx, p.backend, q.Value, values[i]); err != nil {
+			return fmt.Errorf("%s: %w", q.Name, err)
+		}
+	}
+	return nil
+}
+
 // checkFinite names the first parameter that holds a NaN or an infinity.
 func (p *Params) checkFinite(values [][]float32) error {
 	for i, v := range values {

@@ -97,18 +97,6 @@ func Train(ctx context.Context, r *transformer.Run, m Method, data iter.Seq2[[]t
 	}
 }
 
-// accumulate adds the gradient of one batch.
-func accumulate(ctx context.Context, r *transformer.Run, b transformer.Batch, targets int) (transformer.Loss, error) {
-	if err := r.Forward(ctx, b); err != nil {
-		return transformer.Loss{}, err
-	}
-	loss, err := r.Loss(ctx)
-	if err != nil {
-		return loss, err
-	}
-	return loss, r.Backward(ctx, 1/float32(targets))
-}
-
 // Losses computes the loss of each of some batches, with the run's virtual tokens in
 // front. It ends with the first error.
 func Losses(ctx context.Context, r *transformer.Run, data iter.Seq2[transformer.Batch, error]) iter.Seq2[transformer.Loss, error] {

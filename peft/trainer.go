@@ -147,14 +147,11 @@ func (t *Trainer) step(ctx context.Context, batches []transformer.Batch) (Step, 
 		return s, err
 	}
 	for _, b := range prompted {
-		loss, err := accumulate(ctx, t.run, b, s.Targets)
+		loss, err := t.accumulate(ctx, b, s.Targets)
 		if err != nil {
 			return s, err
 		}
-		if !finite(loss.Sum) {
-			return s, t.explain(ctx, "loss", loss.Sum)
-		}
-		s.Loss += loss.Sum / float64(s.Targets)
+		s.Loss += loss / float64(s.Targets)
 	}
 	var err error
 	if s.GradNorm, err = t.measure(ctx); err != nil {
@@ -170,6 +167,21 @@ func (t *Trainer) step(ctx context.Context, batches []transformer.Batch) (Step, 
 	}
 	s.Duration = time.Since(start)
 	return s, nil
+}
+
+// accumulate adds the gradient of one batch, and returns the sum of its losses.
+func (t *Trainer) accumulate(ctx context.Context, b transformer.Batch, targets int) (float64, error) {
+	if err := t.run.Forward(ctx, b); err != nil {
+		return 0, err
+	}
+	loss, err := t.run.Loss(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if !finite(loss.Sum) {
+		return loss.Sum, t.explain(ctx, "loss", loss.Sum)
+	}
+	return loss.Sum, t.run.Backward(ctx, 1/float32(targets))
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -201,46 +213,44 @@ func (t *Trainer) measure(ctx context.Context) (float64, error) {
 }
 
 // explain makes the error of a loss or norm that isn't finite: it looks for the first
-// tensor that holds such a number, among the parameters, their gradients, and the
-// model's weights.
+// tensor that holds such a number, among the parameters, the model's weights, and the
+// gradients.
 func (t *Trainer) explain(ctx context.Context, what string, value float64) error {
 	name, err := t.culprit(ctx)
 	if err != nil {
 		return err
 	}
-	where := ""
 	if name != "" {
-		where = ": " + name
+		name = ": " + name
 	}
-	return fmt.Errorf("the %s is %v%s (a lower learning rate may help): %w", what, value, where, ErrDiverged)
+	return fmt.Errorf("the %s is %v%s (a lower learning rate may help): %w", what, value, name, ErrDiverged)
 }
 
 // culprit describes the first tensor with a number that isn't finite, "" if there is none.
 func (t *Trainer) culprit(ctx context.Context) (string, error) {
+	type suspect struct {
+		name string
+		t    *tensor.Tensor
+	}
+	var all []suspect
 	for _, q := range t.params.List {
-		for _, look := range []struct {
-			of string
-			t  *tensor.Tensor
-		}{{"", q.Value}, {"the gradient of ", q.Grad}} {
-			values, err := tensor.Floats(ctx, t.params.backend, look.t)
-			if err != nil {
-				return "", err
-			}
-			if i := slices.IndexFunc(values, func(x float32) bool { return !finite(float64(x)) }); i >= 0 {
-				return fmt.Sprintf("%s%s holds %v", look.of, q.Name, values[i]), nil
-			}
-		}
+		all = append(all, suspect{q.Name, q.Value})
 	}
 	for w := range t.run.Model().Tensors() {
-		if w.DType != tensor.F32 {
-			continue
+		if w.DType == tensor.F32 {
+			all = append(all, suspect{"the model's " + w.Name, w})
 		}
-		values, err := tensor.Floats(ctx, t.params.backend, w)
+	}
+	for _, q := range t.params.List {
+		all = append(all, suspect{"the gradient of " + q.Name, q.Grad})
+	}
+	for _, s := range all {
+		values, err := tensor.Floats(ctx, t.params.backend, s.t)
 		if err != nil {
 			return "", err
 		}
 		if i := slices.IndexFunc(values, func(x float32) bool { return !finite(float64(x)) }); i >= 0 {
-			return fmt.Sprintf("the model's %s holds %v", w.Name, values[i]), nil
+			return fmt.Sprintf("%s holds %v", s.name, values[i]), nil
 		}
 	}
 	return "", nil
