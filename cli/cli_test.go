@@ -233,3 +233,12 @@ func TestUsageErrors(t *testing.T) {
 		t.Errorf("the file that was there: %q, %v", text, err)
 	}
 }
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -63,7 +63,10 @@ func (j *job) openSketch(c *cli.Context) (err error) {
 		return usagef("--method %s, but --init-adapter %s is %s", was, p.initAdapter, p.method)
 	}
 	if p.train.LR == 0 {
-		p.train.LR = defaultLR(p.method, j.ckpt.Config.Hidden)
+		p.train.LR = defaultLR(p.method, p.train.Optimizer, j.ckpt.Config.Hidden)
+	}
+	if p.train.MinLR > p.train.LR {
+		return usagef("--min-lr %v: more than --lr, which is %v", p.train.MinLR, p.train.LR)
 	}
 	return nil
 }

@@ -15,21 +15,6 @@ import (
 // runName is the file of a saved adapter that says how it was made.
 const runName = "run.json"
 
-// firstFree returns name, or name-2, name-3, ...
-func firstFree(name string) (string, error) {
-	free := name
-	for n := 2; ; n++ {
-		_, err := os.Lstat(free)
-		if errors.Is(err, fs.ErrNotExist) {
-			return free, nil
-		}
-		if err != nil {
-			return "", err
-		}
-		free = fmt.Sprintf("%s-%d", name, n)
-	}
-}
-
 // checkWritable makes sure, before the work, that a directory can be made.
 func checkWritable(dir string) error {
 	parent := filepath.Dir(filepath.Clean(dir))
@@ -69,8 +54,8 @@ func writeAdapter(ctx context.Context, dir string, m peft.Method, baseModel stri
 }
 
 // saveAdapter writes an adapter and its report beside dir and then moves them there,
-// so that dir is complete or not there.
-func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel string, report any) (err error) {
+// so that dir is complete or not there. An older one must be asked to be replaced.
+func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, baseModel string, report any) (err error) {
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -96,6 +81,16 @@ func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel strin
 	}
 	if err := errors.Join(writeJSON(f, report), f.Close()); err != nil {
 		return err
+	}
+	if replace && exists(dir) {
+		aside, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(aside)) }()
+		if err := os.Rename(dir, filepath.Join(aside, "old")); err != nil {
+			return err
+		}
 	}
 	// An empty directory gives way; one that has been filled meanwhile doesn't.
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

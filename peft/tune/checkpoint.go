@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gpupeft/gpupeft/peft"
 )
 
 // ErrCheckpoint: a checkpoint that is damaged, of a format that isn't known, or of another
@@ -54,7 +56,10 @@ type Checkpoint struct {
 	Step int             // how many steps have been taken
 	Best *Best           // nil: nothing was evaluated yet
 	Note json.RawMessage // what Saving.Note gave
-	file state
+	// Pending says that the evaluation after the step was due and was interrupted: a run
+	// that goes on makes it, and yields the step once more.
+	Pending bool
+	file    state
 }
 
 // state is the content of state.json.
@@ -64,6 +69,7 @@ type state struct {
 	Seconds float64         `json:"seconds"` // of training and evaluation
 	Best    *Best           `json:"best,omitempty"`
 	Waited  int             `json:"evaluations_since_best"`
+	Pending *peft.Step      `json:"pending,omitempty"`
 	Facts   []Fact          `json:"facts"`
 	SHA256  string          `json:"tensors_sha256"`
 	Note    json.RawMessage `json:"note,omitempty"`
@@ -115,7 +121,7 @@ func openOne(dir string) (*Checkpoint, error) {
 	if sum != c.file.SHA256 || c.file.Step < 0 {
 		return nil, fmt.Errorf("%s: %s is not what was saved: %w", dir, tensorsName, ErrCheckpoint)
 	}
-	c.Step, c.Best, c.Note = c.file.Step, c.file.Best, c.file.Note
+	c.Step, c.Best, c.Note, c.Pending = c.file.Step, c.file.Best, c.file.Note, c.file.Pending != nil
 	return c, nil
 }
 
@@ -179,7 +185,7 @@ func (s *session) save(ctx context.Context, step Step) error {
 
 // write writes a checkpoint, and removes those that are too old.
 func (s *session) write(ctx context.Context, step int) (err error) {
-	file := state{Format: formatVersion, Step: step, Seconds: s.elapsed().Seconds(), Waited: s.waited, Facts: s.Save.Facts}
+	file := state{Format: formatVersion, Step: step, Seconds: s.elapsed().Seconds(), Waited: s.waited, Pending: s.pending, Facts: s.Save.Facts}
 	if s.best != nil {
 		file.Best = &s.best.Best
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/gpupeft/gpupeft/peft"
@@ -68,7 +69,8 @@ func (r Reason) Complete() bool { return r == Finished || r == Patience }
 
 // Run takes the steps of a job. Each is yielded when all that belongs to it is known;
 // then the checkpoint is saved that is due, so that Saving.Note can tell what the caller
-// did with the step. The last step has a reason. When the loop over a run that ends by
+// did with the step. The last step has a reason. A run that goes on from a checkpoint whose
+// evaluation was interrupted begins with that step's record, see Checkpoint.Pending. When the loop over a run that ends by
 // itself is over, the method is that of the best evaluation if KeepBest asks for it.
 // The run ends with the first error.
 func Run(ctx context.Context, j Job) iter.Seq2[Step, error] {
@@ -91,6 +93,8 @@ type session struct {
 	best     *kept
 	waited   int // evaluations since the best
 	lastSave int // its step
+	// pending is the last step, if its evaluation is due and was interrupted.
+	pending *peft.Step
 }
 
 func run(ctx context.Context, j Job, yield func(Step, error) bool) (err error) {
@@ -127,9 +131,13 @@ func (c *Config) check() error {
 
 // steps takes the steps that are left.
 func (s *session) steps(ctx context.Context, yield func(Step, error) bool) error {
+	if s.pending != nil {
+		if ended, err := s.conclude(ctx, *s.pending, yield); ended || err != nil {
+			return err
+		}
+	}
 	next, stop := iter.Pull2(s.Data(s.trainer.Done()))
 	defer stop()
-	steady := context.WithoutCancel(ctx) // a step isn't interrupted
 	for s.trainer.Done() < s.Train.Steps {
 		batches, err, more := next()
 		if !more {
@@ -138,39 +146,50 @@ func (s *session) steps(ctx context.Context, yield func(Step, error) bool) error
 		if err != nil {
 			return fmt.Errorf("step %d: %w", s.trainer.Done()+1, err)
 		}
-		taken, err := s.trainer.Step(steady, batches)
+		taken, err := s.trainer.Step(context.WithoutCancel(ctx), batches) // a step isn't interrupted
 		if err != nil {
 			return err
 		}
-		step := Step{Step: taken}
-		if err := s.assess(ctx, &step); err != nil {
+		if ended, err := s.conclude(ctx, taken, yield); ended || err != nil {
 			return err
-		}
-		if !yield(step, nil) {
-			return errDone
-		}
-		if err := s.save(steady, step); err != nil {
-			return err
-		}
-		if step.Stop != "" {
-			return s.finish(steady, step)
 		}
 	}
 	return nil
 }
 
+// conclude does what follows a step, and says whether it was the last.
+func (s *session) conclude(ctx context.Context, taken peft.Step, yield func(Step, error) bool) (ended bool, err error) {
+	step := Step{Step: taken}
+	if err := s.assess(ctx, &step); err != nil {
+		return true, err
+	}
+	if !yield(step, nil) {
+		return true, errDone
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := s.save(ctx, step); err != nil || step.Stop == "" {
+		return err != nil, err
+	}
+	return true, s.finish(ctx, step)
+}
+
 // assess evaluates after a step if that is due, and decides whether to stop.
 func (s *session) assess(ctx context.Context, step *Step) error {
-	last := step.Step.Step == s.Train.Steps
-	if s.Evaluate != nil && ctx.Err() == nil && (last || s.EvalEvery > 0 && step.Step.Step%s.EvalEvery == 0) {
+	at := step.Step.Step
+	last, late := at == s.Train.Steps, s.MaxTime > 0 && s.elapsed() >= s.MaxTime
+	s.pending = nil
+	if s.Evaluate != nil && (last || late || s.EvalEvery > 0 && at%s.EvalEvery == 0) {
 		score, err := s.Evaluate(ctx)
 		switch {
-		case errors.Is(err, context.Canceled) && ctx.Err() != nil: // says so below
+		case err != nil && ctx.Err() != nil:
+			s.pending = &step.Step
 		case err != nil:
-			return fmt.Errorf("evaluation after step %d: %w", step.Step.Step, err)
+			return fmt.Errorf("evaluation after step %d: %w", at, err)
+		case math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0):
+			return fmt.Errorf("evaluation after step %d: the loss is %v: %w", at, score.Loss, peft.ErrDiverged)
 		default:
 			step.Score = &score
-			if err := s.rank(ctx, step.Step.Step, score); err != nil {
+			if err := s.rank(ctx, at, score); err != nil {
 				return err
 			}
 		}
@@ -179,13 +198,13 @@ func (s *session) assess(ctx context.Context, step *Step) error {
 		step.Best = &s.best.Best
 	}
 	switch {
-	case last && (s.Evaluate == nil || step.Score != nil):
+	case last && s.pending == nil:
 		step.Stop = Finished
-	case ctx.Err() != nil:
-		step.Stop = Interrupted
 	case s.Patience > 0 && s.waited >= s.Patience:
 		step.Stop = Patience
-	case s.MaxTime > 0 && s.elapsed() >= s.MaxTime:
+	case ctx.Err() != nil:
+		step.Stop = Interrupted
+	case late:
 		step.Stop = OutOfTime
 	}
 	return nil

@@ -13,11 +13,12 @@ type Score struct {
 	Loss     float64  `json:"loss"`                  // mean over the targets, in nats
 	Accuracy float64  `json:"accuracy"`              // targets that had the highest logit, 0 to 1
 	Exact    *float64 `json:"exact_match,omitempty"` // rows whose answer is right as a whole, 0 to 1; nil: not measured
+	Targets  int      `json:"targets"`
 }
 
 // ScoreOf makes a score of a loss over all examples.
 func ScoreOf(l transformer.Loss) Score {
-	return Score{Loss: l.Mean(), Accuracy: float64(l.Correct) / float64(max(1, l.Tokens))}
+	return Score{Loss: l.Mean(), Accuracy: float64(l.Correct) / float64(max(1, l.Tokens)), Targets: l.Tokens}
 }
 
 // Perplexity returns exp(Loss).
