@@ -2,6 +2,7 @@ package peft_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -228,6 +229,32 @@ func TestOptimizers(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestOptimizerMemory counts the bytes that optimizers remember for each parameter.
+func TestOptimizerMemory(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	m := golden.Load(t, "llama2").Model(t, b)
+	a, err := peft.New(t.Context(), m, peft.FullConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for optimizer, bounds := range map[peft.Optimizer][2]float64{
+		peft.AdamW: {8, 8.6}, peft.AdamW8bit: {2, 2.4}, peft.Adafactor: {0.1, 0.5}, peft.Lion: {4, 4.3}, peft.SGD: {4, 4.3},
+	} {
+		n, err := peft.OptimizerMemory(t.Context(), a, optimizer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if each := float64(n) / float64(a.Params().Count()); each < bounds[0] || each > bounds[1] {
+			t.Errorf("%s: %.2f bytes a parameter, want %v", optimizer, each, bounds)
+		}
+	}
+	if _, err := peft.OptimizerMemory(t.Context(), a, "adam"); !errors.Is(err, peft.ErrConfig) {
+		t.Errorf("error %v", err)
+	}
 }
 
 // TestClip follows torch.nn.utils.clip_grad_norm_.
