@@ -170,7 +170,7 @@ func (p *plan) logged() int {
 	switch {
 	case p.from == nil:
 		return 0
-	case p.from.Pending:
+	case p.from.Again:
 		return p.from.Step - 1
 	}
 	return p.from.Step

@@ -139,6 +139,9 @@ func (j *job) announce() {
 		j.out.say("          %s left out: nothing to predict within --max-seq-length %d", count(r.Data.Dropped, "row"), s.MaxLength)
 	}
 	j.announceData()
+	if from := j.plan.from; from != nil {
+		j.out.say("resume    %s, after step %d", from.Dir, from.Step)
+	}
 	j.out.say("method    %s, %s trainable (%.2g %% of the model)", j.describeMethod(), count(r.Params, "parameter"), 100*float64(r.Params)/float64(r.BaseParams))
 	j.out.say("device    %s; %s: %s weights, %s activations", deviceName(r.Device), byteSize(j.plan.memory.Total),
 		byteSize(j.plan.memory.Weights), byteSize(j.plan.memory.Activations+j.plan.memory.Gradients))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
@@ -60,7 +61,10 @@ func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, b
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+	if err := cleanBeside(dir); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), tempName(dir)+"*")
 	if err != nil {
 		return err
 	}
@@ -83,7 +87,7 @@ func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, b
 		return err
 	}
 	if replace && exists(dir) {
-		aside, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+		aside, err := os.MkdirTemp(filepath.Dir(dir), tempName(dir)+"*")
 		if err != nil {
 			return err
 		}
@@ -97,4 +101,19 @@ func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, b
 		return err
 	}
 	return os.Rename(temp, dir)
+}
+
+// tempName is what the names of temporary directories beside an adapter begin with.
+func tempName(dir string) string { return ".gpupeft-" + filepath.Base(dir) + "-" }
+
+// cleanBeside removes what a process has left that was killed while it saved.
+func cleanBeside(dir string) error {
+	entries, err := os.ReadDir(filepath.Dir(dir))
+	for _, e := range entries {
+		digits, ours := strings.CutPrefix(e.Name(), tempName(dir))
+		if ours && strings.Trim(digits, "0123456789") == "" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(filepath.Dir(dir), e.Name())))
+		}
+	}
+	return err
 }

@@ -223,7 +223,7 @@ func (t *Trainer) explain(ctx context.Context, what string, value float64) error
 	if name != "" {
 		name = ": " + name
 	}
-	return fmt.Errorf("the %s is %v%s (a lower learning rate may help): %w", what, value, name, ErrDiverged)
+	return fmt.Errorf("the %s is %v%s (try a lower --lr): %w", what, value, name, ErrDiverged)
 }
 
 // culprit describes the first tensor with a number that isn't finite, "" if there is none.

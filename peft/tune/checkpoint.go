@@ -56,10 +56,10 @@ type Checkpoint struct {
 	Step int             // how many steps have been taken
 	Best *Best           // nil: nothing was evaluated yet
 	Note json.RawMessage // what Saving.Note gave
-	// Pending says that the evaluation after the step was due and was interrupted: a run
-	// that goes on makes it, and yields the step once more.
-	Pending bool
-	file    state
+	// Again says that a run that goes on yields the checkpoint's step once more: because
+	// its evaluation was interrupted, which is then made, or because it was the last.
+	Again bool
+	file  state
 }
 
 // state is the content of state.json.
@@ -69,10 +69,17 @@ type state struct {
 	Seconds float64         `json:"seconds"` // of training and evaluation
 	Best    *Best           `json:"best,omitempty"`
 	Waited  int             `json:"evaluations_since_best"`
-	Pending *peft.Step      `json:"pending,omitempty"`
+	Last    *lastStep       `json:"last,omitempty"` // if it is to be yielded again
 	Facts   []Fact          `json:"facts"`
 	SHA256  string          `json:"tensors_sha256"`
 	Note    json.RawMessage `json:"note,omitempty"`
+}
+
+// lastStep is the record of a checkpoint's step.
+type lastStep struct {
+	Step  peft.Step `json:"step"`
+	Score *Score    `json:"score,omitempty"`
+	Stop  Reason    `json:"stop,omitempty"`
 }
 
 // Open reads a checkpoint: dir is one, or has some, of which the newest is taken that is
@@ -121,7 +128,7 @@ func openOne(dir string) (*Checkpoint, error) {
 	if sum != c.file.SHA256 || c.file.Step < 0 {
 		return nil, fmt.Errorf("%s: %s is not what was saved: %w", dir, tensorsName, ErrCheckpoint)
 	}
-	c.Step, c.Best, c.Note, c.Pending = c.file.Step, c.file.Best, c.file.Note, c.file.Pending != nil
+	c.Step, c.Best, c.Note, c.Again = c.file.Step, c.file.Best, c.file.Note, c.file.Last != nil
 	return c, nil
 }
 
@@ -176,7 +183,7 @@ func (s *session) save(ctx context.Context, step Step) error {
 	if s.Save.Dir == "" || !due || s.lastSave == at {
 		return nil
 	}
-	if err := s.write(ctx, at); err != nil {
+	if err := s.write(ctx, step); err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", at, err)
 	}
 	s.lastSave = at
@@ -184,8 +191,12 @@ func (s *session) save(ctx context.Context, step Step) error {
 }
 
 // write writes a checkpoint, and removes those that are too old.
-func (s *session) write(ctx context.Context, step int) (err error) {
-	file := state{Format: formatVersion, Step: step, Seconds: s.elapsed().Seconds(), Waited: s.waited, Pending: s.pending, Facts: s.Save.Facts}
+func (s *session) write(ctx context.Context, step Step) (err error) {
+	at := step.Step.Step
+	file := state{Format: formatVersion, Step: at, Seconds: s.elapsed().Seconds(), Waited: s.waited, Facts: s.Save.Facts}
+	if s.pending || step.Stop.Complete() {
+		file.Last = &lastStep{step.Step, step.Score, step.Stop}
+	}
 	if s.best != nil {
 		file.Best = &s.best.Best
 	}
@@ -223,10 +234,10 @@ func (s *session) write(ctx context.Context, step int) (err error) {
 	if err := writeSynced(filepath.Join(temp, stateName), text); err != nil {
 		return err
 	}
-	if err := place(temp, filepath.Join(s.Save.Dir, stepName(step))); err != nil {
+	if err := place(temp, filepath.Join(s.Save.Dir, stepName(at))); err != nil {
 		return err
 	}
-	return s.prune(step)
+	return s.prune(at)
 }
 
 // prune removes all but the newest checkpoints, and those of steps that this run has yet

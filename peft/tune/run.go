@@ -69,8 +69,8 @@ func (r Reason) Complete() bool { return r == Finished || r == Patience }
 
 // Run takes the steps of a job. Each is yielded when all that belongs to it is known;
 // then the checkpoint is saved that is due, so that Saving.Note can tell what the caller
-// did with the step. The last step has a reason. A run that goes on from a checkpoint whose
-// evaluation was interrupted begins with that step's record, see Checkpoint.Pending. When the loop over a run that ends by
+// did with the step. The last step has a reason. A run that goes on may begin with the
+// record of a step that was yielded before, see Checkpoint.Again. When the loop over a run that ends by
 // itself is over, the method is that of the best evaluation if KeepBest asks for it.
 // The run ends with the first error.
 func Run(ctx context.Context, j Job) iter.Seq2[Step, error] {
@@ -91,10 +91,10 @@ type session struct {
 	started  time.Time
 	before   time.Duration // of the parts before this one
 	best     *kept
-	waited   int // evaluations since the best
-	lastSave int // its step
-	// pending is the last step, if its evaluation is due and was interrupted.
-	pending *peft.Step
+	waited   int  // evaluations since the best
+	lastSave int  // its step
+	pending  bool // the last step's evaluation is due and was interrupted
+	last     *lastStep
 }
 
 func run(ctx context.Context, j Job, yield func(Step, error) bool) (err error) {
@@ -131,8 +131,9 @@ func (c *Config) check() error {
 
 // steps takes the steps that are left.
 func (s *session) steps(ctx context.Context, yield func(Step, error) bool) error {
-	if s.pending != nil {
-		if ended, err := s.conclude(ctx, *s.pending, yield); ended || err != nil {
+	if last := s.last; last != nil {
+		ended, err := s.again(ctx, *last, yield)
+		if ended || err != nil {
 			return err
 		}
 	}
@@ -157,6 +158,19 @@ func (s *session) steps(ctx context.Context, yield func(Step, error) bool) error
 	return nil
 }
 
+// again yields the step of the checkpoint once more: with the evaluation that was
+// interrupted, or as the last one of a run that was complete.
+func (s *session) again(ctx context.Context, last lastStep, yield func(Step, error) bool) (ended bool, err error) {
+	if !last.Stop.Complete() {
+		return s.conclude(ctx, last.Step, yield)
+	}
+	step := Step{Step: last.Step, Score: last.Score, Best: s.Resume.Best, Stop: last.Stop}
+	if !yield(step, nil) {
+		return true, errDone
+	}
+	return true, s.finish(ctx, step)
+}
+
 // conclude does what follows a step, and says whether it was the last.
 func (s *session) conclude(ctx context.Context, taken peft.Step, yield func(Step, error) bool) (ended bool, err error) {
 	step := Step{Step: taken}
@@ -177,12 +191,12 @@ func (s *session) conclude(ctx context.Context, taken peft.Step, yield func(Step
 func (s *session) assess(ctx context.Context, step *Step) error {
 	at := step.Step.Step
 	last, late := at == s.Train.Steps, s.MaxTime > 0 && s.elapsed() >= s.MaxTime
-	s.pending = nil
+	s.pending = false
 	if s.Evaluate != nil && (last || late || s.EvalEvery > 0 && at%s.EvalEvery == 0) {
 		score, err := s.Evaluate(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			s.pending = &step.Step
+			s.pending = true
 		case err != nil:
 			return fmt.Errorf("evaluation after step %d: %w", at, err)
 		case math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0):
@@ -198,7 +212,7 @@ func (s *session) assess(ctx context.Context, step *Step) error {
 		step.Best = &s.best.Best
 	}
 	switch {
-	case last && s.pending == nil:
+	case last && !s.pending:
 		step.Stop = Finished
 	case s.Patience > 0 && s.waited >= s.Patience:
 		step.Stop = Patience

@@ -101,7 +101,7 @@ func (s *session) resume(ctx context.Context) (err error) {
 		return err
 	}
 	s.before = time.Duration(c.file.Seconds * float64(time.Second))
-	s.waited, s.pending, s.lastSave = c.file.Waited, c.file.Pending, c.Step
+	s.waited, s.last, s.lastSave = c.file.Waited, c.file.Last, c.Step
 	return s.trainer.Resume(c.Step)
 }
 

@@ -512,3 +512,67 @@ func TestAccumulation(t *testing.T) {
 		}
 	})
 }
+
+// TestAgain goes on from checkpoints of runs that had nothing left but to leave the best,
+// or to evaluate.
+func TestAgain(t *testing.T) {
+	cpu := tensor.NewCPU(0)
+	defer cpu.Close()
+	b := newBench(t, cpu, peft.LoRAConfig{Rank: 2, Alpha: 4, Seed: 1})
+	t.Run("complete", func(t *testing.T) {
+		job := func(dir string) tune.Job {
+			j := b.job(9)
+			losses := []float64{3, 1, 2, 2}
+			j.EvalEvery, j.Patience, j.KeepBest = 1, 2, true
+			j.Evaluate = func(context.Context) (tune.Score, error) {
+				s := tune.Score{Loss: losses[0]}
+				losses = losses[1:]
+				return s, nil
+			}
+			j.Save = tune.Saving{Dir: dir, Last: true}
+			return j
+		}
+		dir := t.TempDir()
+		first := job(dir)
+		want := b.all(t.Context(), first)
+		second := job(t.TempDir())
+		second.Resume = b.open(dir)
+		if got := b.all(t.Context(), second); !second.Resume.Again || !reflect.DeepEqual(got, want[3:]) {
+			t.Errorf("got %+v, want %+v", got, want[3:])
+		}
+		if !reflect.DeepEqual(b.values(first), b.values(second)) {
+			t.Error("other parameters")
+		}
+	})
+	t.Run("evaluation", func(t *testing.T) {
+		for _, at := range []int{2, 4} { // the last is 4
+			whole := b.job(4)
+			whole.EvalEvery = 2
+			want := b.all(t.Context(), whole)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			first := b.job(4)
+			first.EvalEvery, first.Save.Dir = 2, t.TempDir()
+			evaluate, n := first.Evaluate, 0
+			first.Evaluate = func(ctx context.Context) (tune.Score, error) {
+				if n += 2; n == at {
+					cancel()
+					return tune.Score{}, context.Cause(ctx)
+				}
+				return evaluate(ctx)
+			}
+			if got := b.all(ctx, first); len(got) != at || got[at-1].Stop != tune.Interrupted {
+				t.Fatalf("%+v", got)
+			}
+			second := b.job(4)
+			second.EvalEvery, second.Resume = 2, b.open(first.Save.Dir)
+			got := b.all(t.Context(), second)
+			for i := range got {
+				got[i].Duration = 0
+			}
+			if !second.Resume.Again || !reflect.DeepEqual(got, want[at-1:]) {
+				t.Errorf("after the evaluation of step %d was interrupted: %+v, want %+v", at, got, want[at-1:])
+			}
+		}
+	})
+}
