@@ -3,6 +3,7 @@ package cli_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -106,6 +107,14 @@ func TestStopEarly(t *testing.T) {
 	e := decode[struct{ Tuned struct{ Loss float64 } }](t, must(t, "eval", "--device", "cpu", "--model", tiny, "--adapter", filepath.Join(dir, "early"), "--data", rows, "--json").out)
 	if e.Tuned.Loss > *early.LossBefore {
 		t.Errorf("the adapter's loss is %v, before training %v", e.Tuned.Loss, *early.LossBefore)
+	}
+	if r := run(t, append(common, "--metric", "exact", "--early-stop", "1")...); r.code != 2 || !strings.Contains(r.err, "--metric exact: the held-out data has no rows of prompt") {
+		t.Errorf("exit code %d, %s", r.code, r.err)
+	}
+	one := append(slices.Clone(common), "--out", filepath.Join(dir, "one"), "--keep-best", "--batch-size", "1")
+	one[slices.Index(one, rows)] = readyRows(t, t.TempDir(), 1)
+	if r := run(t, one...); r.code != 2 || !strings.Contains(r.err, "has nothing to hold out") {
+		t.Errorf("exit code %d, %s", r.code, r.err)
 	}
 	out := filepath.Join(dir, "time")
 	timed := append(common, "--steps", "50", "--out", out, "--log-jsonl", filepath.Join(dir, "log"))

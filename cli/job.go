@@ -145,6 +145,9 @@ func (j *job) openData(c *cli.Context) error {
 	if j.valid != nil && j.valid.Len() == 0 {
 		j.valid = nil
 	}
+	if err := j.checkMetric(); err != nil {
+		return err
+	}
 	if err := j.pack(c); err != nil {
 		return err
 	}
@@ -183,6 +186,18 @@ func (j *job) pack(c *cli.Context) error {
 			return usagef("--packing: %s and rows of %d tokens are more than the model's window of %d, beyond which rows in a sequence would see other parts of the prefix than alone",
 				count(prefix, "prefix token"), j.trainData.Longest(), l.Window)
 		}
+	}
+	return nil
+}
+
+// checkMetric makes sure that there is something to measure by.
+func (j *job) checkMetric() error {
+	p := j.plan
+	switch {
+	case p.keepBest && j.valid == nil:
+		return usagef("--early-stop and --keep-best: --data %s has nothing to hold out", j.dataName())
+	case p.metric == tune.Exact && (j.valid == nil || !j.valid.Format.Answers()):
+		return usagef("--metric exact: the held-out data has no rows of prompt and completion")
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func tuneFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "warmup-ratio", Category: groupLoop, Usage: "the same as a `FRACTION` of all steps"},
 		&cli.Float64Flag{Name: "weight-decay", Category: groupLoop, Usage: "decay `RATE` of the weights, decoupled but with sgd; 0: none"},
 		&cli.Float64Flag{Name: "max-grad-norm", Value: 1, Category: groupLoop, Usage: "clip the gradient to this `NORM`; 0: don't"},
-		&cli.DurationFlag{Name: "max-time", Category: groupLoop, DefaultText: "none", Usage: "stop after `TIME` such as 90m or 8h, with a checkpoint"},
+		&cli.DurationFlag{Name: "max-time", Category: groupLoop, DefaultText: "none", Usage: "stop after `TIME` such as 90m or 8h, with a checkpoint; counted anew with --resume"},
 		&cli.Uint64Flag{Name: "seed", Value: 42, Category: groupLoop, Usage: "`N` that initialisation, split and order follow"},
 		&cli.BoolFlag{Name: "no-shuffle", Category: groupLoop, DisableDefaultText: true, Usage: "keep the order of the data"},
 

@@ -20,7 +20,7 @@ type Config struct {
 	Metric    Metric        // of early stopping and of the best; "" means Loss
 	Patience  int           // stop after so many evaluations without a better one; 0: don't
 	KeepBest  bool          // leave the method as it was at the best evaluation
-	MaxTime   time.Duration // stop after the step that exceeds it, earlier parts of a resumed run included; 0: don't
+	MaxTime   time.Duration // stop after the step that exceeds it, counted from the call of Run; 0: don't
 	Save      Saving
 }
 
@@ -190,7 +190,7 @@ func (s *session) conclude(ctx context.Context, taken peft.Step, yield func(Step
 // assess evaluates after a step if that is due, and decides whether to stop.
 func (s *session) assess(ctx context.Context, step *Step) error {
 	at := step.Step.Step
-	last, late := at == s.Train.Steps, s.MaxTime > 0 && s.elapsed() >= s.MaxTime
+	last, late := at == s.Train.Steps, s.MaxTime > 0 && time.Since(s.started) >= s.MaxTime
 	s.pending = false
 	if s.Evaluate != nil && (last || late || s.EvalEvery > 0 && at%s.EvalEvery == 0) {
 		score, err := s.Evaluate(ctx)

@@ -434,6 +434,27 @@ func TestFingerprint(t *testing.T) {
 			seen[s] = true
 		}
 	}
+	dir := t.TempDir()
+	large := func(at int64) string { // mostly a hole
+		f, err := os.Create(filepath.Join(dir, "large"))
+		if err == nil {
+			err = f.Truncate(300 << 20)
+		}
+		if err == nil {
+			_, err = f.WriteAt([]byte{1}, at)
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s, err := tune.Fingerprint(os.DirFS(dir), "large")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if first, last := large(0), large(300<<20-1); first == last || first != large(0) {
+		t.Errorf("a large file that differs in its first and last byte: %s, %s", first, last)
+	}
 	if _, err := tune.Fingerprint(os.DirFS(t.TempDir()), "none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
