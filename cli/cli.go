@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -22,7 +24,12 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		fmt.Fprintln(stderr, "gpupeft: "+oneLine(err))
 	}
-	return exitCode(err)
+	code := exitCode(err)
+	var signal Signal
+	if code == codeInterrupted && errors.As(context.Cause(ctx), &signal) && signal.Signal == syscall.SIGTERM {
+		code = codeTerminated
+	}
+	return code
 }
 
 // program is one execution.

@@ -195,7 +195,7 @@ func TestUsageErrors(t *testing.T) {
 		{"tune --weight-decay -1", "--weight-decay -1"},
 		{"tune --max-seq-length 1", "--max-seq-length 1"},
 		{"tune --method vera", `--method "vera" (known: lora, dora, ia3,`},
-		{"tune --lr-schedule step", `--lr-schedule "step" (known: linear, cosine, constant)`},
+		{"tune --lr-schedule step", `--lr-schedule "step" (known: linear, cosine, inverse-sqrt, constant)`},
 		{"tune --method prompt --rank 4", "--rank belongs to --method lora, dora"},
 		{"tune --virtual-tokens 4", "--virtual-tokens belongs to --method prompt, ptuning"},
 		{"tune --method prefix --prompt-init vocab", "a prefix starts from zero, random or text"},
@@ -232,4 +232,13 @@ func TestUsageErrors(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(full, "mine.txt")); err != nil || string(text) != "keep" {
 		t.Errorf("the file that was there: %q, %v", text, err)
 	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

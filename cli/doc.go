@@ -3,7 +3,8 @@
 //
 // Results go to standard output, notes and errors to standard error. An error is
 // one line. The exit code is 0, or 1 where something went wrong, 2 where the
-// command line makes no sense, 130 after an interrupt.
+// command line makes no sense, 130 after an interrupt
+// and 143 after SIGTERM.
 //
 // This is the only package that falls back: where --device is auto and there is no
 // real GPU it takes the CPU, and says so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 
@@ -16,7 +17,15 @@ const (
 	codeFailed      = 1
 	codeUsage       = 2
 	codeInterrupted = 130
+	codeTerminated  = 143
 )
+
+// Signal is the cause of a cancelled context that decides about the exit code: 143 if it
+// is SIGTERM, otherwise 130.
+type Signal struct{ os.Signal }
+
+// Error implements error.
+func (s Signal) Error() string { return s.String() }
 
 var errInterrupted = errors.New("interrupted")
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gpupeft/gpupeft/gpu"
+	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/transformer"
 )
@@ -57,7 +58,7 @@ func TestDefaultLR(t *testing.T) {
 		width  int
 		want   float64
 	}{{"prompt", 4096, 0.03}, {"lora", 64, 0.005}, {"lora", 576, 0.0014}, {"lora", 2048, 0.0004}, {"lora", 4096, 0.0002}, {"lora", 8192, 0.0002}} {
-		if got := defaultLR(test.method, test.width); got != test.want {
+		if got := defaultLR(test.method, peft.AdamW, test.width); got != test.want {
 			t.Errorf("%s at width %d: %v, want %v", test.method, test.width, got, test.want)
 		}
 	}

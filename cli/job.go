@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/demo"
 )
@@ -32,6 +34,8 @@ type job struct {
 	report    report
 	sample    *sampleReport // of report; nil: none
 	prompt    []int32       // of the sample
+	prints    fingerprints
+	facts     []tune.Fact // what a run that goes on must have in common
 }
 
 // demoData is the built-in data set that is tuned on without --data.
@@ -40,26 +44,22 @@ const demoData = "sentiment"
 // openJob checks and loads everything. Nothing large is read before it is known that
 // all of it fits.
 func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
-	var err error
-	if p.out, err = p.freeName(); err != nil {
-		return nil, err
-	}
-	if err := checkWritable(p.out); err != nil {
-		return nil, err
-	}
 	j, err := newJob(c, p, out)
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*cli.Context) error{j.openData, j.fitMemory, j.loadModel, j.openMethod, j.openSample} {
+	for _, step := range []func(*cli.Context) error{j.openData, j.fitMemory, j.fingerprint, j.fitCheckpoint, j.loadModel, j.openMethod, j.openSample} {
 		if err := step(c); err != nil {
 			return nil, errors.Join(err, j.close())
 		}
 	}
-	if j.log, err = openLog(p.logFile); err != nil {
+	if j.log, err = openLog(p.logFile, p.logged()); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	if err := j.fillReport(); err != nil {
+	if err := j.fillReport(c); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	if err := j.recall(); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
 	return j, nil
@@ -145,6 +145,9 @@ func (j *job) openData(c *cli.Context) error {
 	if j.valid != nil && j.valid.Len() == 0 {
 		j.valid = nil
 	}
+	if err := j.checkMetric(); err != nil {
+		return err
+	}
 	if err := j.pack(c); err != nil {
 		return err
 	}
@@ -187,6 +190,18 @@ func (j *job) pack(c *cli.Context) error {
 	return nil
 }
 
+// checkMetric makes sure that there is something to measure by.
+func (j *job) checkMetric() error {
+	p := j.plan
+	switch {
+	case p.keepBest && j.valid == nil:
+		return usagef("--early-stop and --keep-best: --data %s has nothing to hold out", j.dataName())
+	case p.metric == tune.Exact && (j.valid == nil || !j.valid.Format.Answers()):
+		return usagef("--metric exact: the held-out data has no rows of prompt and completion")
+	}
+	return nil
+}
+
 // fitLength keeps sequences and virtual tokens within the model's positions.
 func (j *job) fitLength() error {
 	p, room := j.plan, j.ckpt.Config.MaxPositions-taken(j.sketch.method)
@@ -206,25 +221,29 @@ func readData(ctx context.Context, name string, o data.Options) (*data.Files, er
 	if name == "" {
 		return data.Open(ctx, demo.Data(), demoData, o)
 	}
-	info, err := os.Stat(name)
-	if os.IsNotExist(err) {
-		return nil, fmt.Errorf("--data %s: no such file or directory", name)
-	}
+	dir, file, err := dataPath(name)
 	if err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
+		return nil, err
 	}
-	dir, file := name, "."
-	if !info.IsDir() {
-		dir, file = filepath.Split(name)
-		if dir == "" {
-			dir = "."
-		}
-	}
-	files, err := data.Open(ctx, os.DirFS(dir), file, o)
+	files, err := data.Open(ctx, dir, file, o)
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return files, nil
+}
+
+// dataPath returns the directory of --data, and which file of it, "." for all.
+func dataPath(name string) (dir fs.FS, file string, err error) {
+	info, err := os.Stat(name)
+	switch {
+	case os.IsNotExist(err):
+		return nil, "", fmt.Errorf("--data %s: no such file or directory", name)
+	case err != nil:
+		return nil, "", fmt.Errorf("--data: %w", err)
+	case info.IsDir():
+		return os.DirFS(name), ".", nil
+	}
+	return os.DirFS(filepath.Dir(name)), filepath.Base(name), nil
 }
 
 // openRun allocates the activations.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -62,7 +63,10 @@ func (j *job) openSketch(c *cli.Context) (err error) {
 		return usagef("--method %s, but --init-adapter %s is %s", was, p.initAdapter, p.method)
 	}
 	if p.train.LR == 0 {
-		p.train.LR = defaultLR(p.method, j.ckpt.Config.Hidden)
+		p.train.LR = defaultLR(p.method, p.train.Optimizer, j.ckpt.Config.Hidden)
+	}
+	if p.train.MinLR > p.train.LR {
+		return usagef("--min-lr %v: more than --lr, which is %v", p.train.MinLR, p.train.LR)
 	}
 	return nil
 }
@@ -83,7 +87,7 @@ func (j *job) newSketch(c *cli.Context, quant tensor.DType) (*sketch, error) {
 }
 
 // measure completes the plan for sequences of so many real tokens.
-func (j *job) measure(s *sketch, length int, z sizing) (memoryPlan, error) {
+func (j *job) measure(ctx context.Context, s *sketch, length int, z sizing) (memoryPlan, error) {
 	m, before := s.memory, s.plan.Memory().InUse
 	r, err := s.model.NewRun(j.runOptions(s.method, length, z))
 	if err != nil {
@@ -91,7 +95,7 @@ func (j *job) measure(s *sketch, length int, z sizing) (memoryPlan, error) {
 	}
 	m.RunMemory = r.Memory()
 	m.Adapter += s.plan.Memory().InUse - before - m.RunMemory.Total()
-	m.Optimizer, err = peft.OptimizerMemory(s.method)
+	m.Optimizer, err = peft.OptimizerMemory(ctx, s.method, j.plan.train.Optimizer)
 	m.Total = m.Weights + m.Adapter + m.Optimizer + m.RunMemory.Total()
 	m.Largest = s.plan.Largest()
 	return m, errors.Join(err, r.Close())
@@ -109,7 +113,7 @@ func (j *job) fit(c *cli.Context, length int) error {
 	}
 	for {
 		var err error
-		if p.memory, err = j.measure(j.sketch, length, p.sizing); err != nil {
+		if p.memory, err = j.measure(c.Context, j.sketch, length, p.sizing); err != nil {
 			return err
 		}
 		p.memory.Limit = limit
@@ -140,7 +144,7 @@ func (j *job) wouldNotFit(c *cli.Context, length int) error {
 		if err != nil {
 			continue // it is quantized already, or its rows don't allow it
 		}
-		if m, err := j.measure(s, length, z); err == nil && m.Total <= p.memory.Limit {
+		if m, err := j.measure(c.Context, s, length, z); err == nil && m.Total <= p.memory.Limit {
 			return fmt.Errorf("%s: %s would take %s: %w", text, z, byteSize(m.Total), tensor.ErrMemory)
 		}
 	}

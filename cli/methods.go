@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/tune"
 )
 
 // tuneMethod is a value of --method.
@@ -109,7 +110,9 @@ var choices = []struct {
 	{"prompt-init", []string{"text", "vocab", "random", "zero"}},
 	{"encoder", []string{"mlp", "lstm"}},
 	{"prompt-scale", []string{"auto", "hf4", "hf5"}},
-	{"lr-schedule", []string{"linear", "cosine", "constant"}},
+	{"lr-schedule", list(join(peft.Schedules()))},
+	{"optimizer", list(join(peft.Optimizers()))},
+	{"metric", list(join(tune.Metrics()))},
 }
 
 // checkMethod refuses unknown choices, and flags of a method that isn't used.
@@ -258,12 +261,20 @@ func fullLR(width int) float64 { return loraLR(width) / 10 }
 
 func fixedLR(lr float64) func(int) float64 { return func(int) float64 { return lr } }
 
+// lionLR is the share of AdamW's learning rate that suits Lion: a third to a tenth
+// (arXiv 2302.06675, section 5).
+const lionLR = 0.1
+
 // defaultLR is the learning rate of a method without --lr.
-func defaultLR(method string, width int) float64 {
+func defaultLR(method string, o peft.Optimizer, width int) float64 {
+	lr := loraLR(width)
 	if m, ok := methodNamed(method); ok {
-		return m.lr(width)
+		lr = m.lr(width)
 	}
-	return loraLR(width)
+	if o == peft.Lion {
+		lr *= lionLR
+	}
+	return lr
 }
 
 // describe names a method with its sizes.

@@ -1,15 +1,15 @@
 package cli
 
 import (
-	"fmt"
 	"math"
-	"os"
 	"strconv"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/tune"
 )
 
 // plan is what the flags of tune ask for. Fields that depend on model and data are
@@ -36,10 +36,19 @@ type plan struct {
 	train       peft.TrainConfig
 
 	evalEvery, evalBatches int
+	metric                 tune.Metric
+	patience               int
+	keepBest               bool
+	maxTime                time.Duration
 	samplePrompt           string
 
-	out     string
-	logFile string
+	out       string
+	logFile   string
+	saveEvery int
+	keep      int    // checkpoints; 0: two, and none at the end
+	resume    string // --resume
+	from      *tune.Checkpoint
+	done      []byte // run.json of a complete --out that --resume auto has found
 }
 
 // newPlan reads the flags and checks all that can be checked without the files.
@@ -58,10 +67,13 @@ func newPlan(c *cli.Context) (*plan, error) {
 		method: c.String("method"), methodSet: c.IsSet("method"), initAdapter: c.String("init-adapter"), initText: c.String("prompt-init-text"),
 		loader: data.Loader{Batch: c.Int("batch-size"), Accumulate: c.Int("grad-accum"), InOrder: c.Bool("no-shuffle"), Seed: seed},
 		epochs: c.Int("epochs"), warmupRatio: c.Float64("warmup-ratio"),
-		train: peft.TrainConfig{Steps: c.Int("steps"), LR: c.Float64("lr"), Schedule: peft.Schedule(c.String("lr-schedule")),
+		train: peft.TrainConfig{Steps: c.Int("steps"), Optimizer: peft.Optimizer(c.String("optimizer")),
+			LR: c.Float64("lr"), MinLR: c.Float64("min-lr"), Schedule: peft.Schedule(c.String("lr-schedule")),
 			Warmup: c.Int("warmup-steps"), WeightDecay: c.Float64("weight-decay"), MaxGradNorm: c.Float64("max-grad-norm"), Seed: seed},
 		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
-		out: c.String("out"), logFile: c.String("log-jsonl"),
+		metric: tune.Metric(c.String("metric")), patience: c.Int("early-stop"), keepBest: c.Bool("keep-best") || c.Int("early-stop") > 0,
+		maxTime: c.Duration("max-time"),
+		out:     c.String("out"), logFile: c.String("log-jsonl"), saveEvery: c.Int("save-every"), keep: c.Int("keep"), resume: c.String("resume"),
 	}
 	return p, p.readSizing(c)
 }
@@ -117,6 +129,10 @@ var bounds = []struct {
 	{"weight-decay", 0, math.MaxFloat32, false},
 	{"max-grad-norm", 0, math.MaxFloat32, false},
 	{"eval-every", 0, math.MaxInt32, false},
+	{"min-lr", 0, math.MaxFloat32, false},
+	{"early-stop", 1, math.MaxInt32, false},
+	{"save-every", 0, math.MaxInt32, false},
+	{"keep", 1, math.MaxInt32, false},
 	{"eval-batches", 0, math.MaxInt32, false},
 }
 
@@ -153,6 +169,15 @@ func checkPairs(c *cli.Context) error {
 	if c.String("model") != "" && c.String("data") == "" && !c.Bool("dry-run") {
 		return usagef("--data is missing: a file or directory to train on")
 	}
+	if c.String("optimizer") == string(peft.SGD) && !c.IsSet("lr") {
+		return usagef("--optimizer sgd needs a --lr: there is no rate that usually works")
+	}
+	if c.IsSet("max-time") && c.Duration("max-time") <= 0 {
+		return usagef("--max-time %v: want more than 0, such as 90m", c.Duration("max-time"))
+	}
+	if held := c.Float64("val-split") == 0 || c.IsSet("eval-every") && c.Int("eval-every") == 0; held && (c.IsSet("early-stop") || c.IsSet("keep-best")) {
+		return usagef("--early-stop and --keep-best need evaluations on held-out data: --val-split and --eval-every above 0")
+	}
 	if c.String("prompt-init") == string(peft.InitText) && c.String("prompt-init-text") == "" {
 		return usagef("--prompt-init text needs a --prompt-init-text")
 	}
@@ -160,22 +185,4 @@ func checkPairs(c *cli.Context) error {
 		return usagef("--prompt-init %s and --prompt-init-text: give one of them", init)
 	}
 	return nil
-}
-
-// freeName returns --out, or the first default name that is free.
-func (p *plan) freeName() (string, error) {
-	if p.out == "" {
-		return firstFree("gpupeft-out")
-	}
-	entries, err := os.ReadDir(p.out)
-	switch {
-	case os.IsNotExist(err), err == nil && len(entries) == 0:
-		return p.out, nil
-	case err == nil:
-		return "", usagef("--out %s is not empty (nothing is overwritten: choose another directory)", p.out)
-	}
-	if info, e := os.Stat(p.out); e == nil && !info.IsDir() {
-		return "", usagef("--out %s: not a directory", p.out)
-	}
-	return "", fmt.Errorf("--out %s: %w", p.out, err)
 }

@@ -44,6 +44,7 @@ type progress struct {
 	sum    float64 // of the losses since the last line
 	n      int
 	tokens int
+	taken  int // steps of this process
 	spent  time.Duration
 }
 
@@ -67,7 +68,8 @@ func (p *progress) step(r stepRecord) {
 	p.tokens += r.Tokens
 	p.spent += r.duration
 	rate := float64(p.tokens) / p.spent.Seconds()
-	left := time.Duration(float64(p.spent) / float64(r.Step) * float64(p.steps-r.Step)).Round(time.Second)
+	p.taken++
+	left := time.Duration(float64(p.spent) / float64(p.taken) * float64(p.steps-r.Step)).Round(time.Second)
 	p.line.set("step %d/%d  loss %.4f  %s tokens/s  %v left", r.Step, p.steps, r.Loss, thousands(int(rate)), left)
 	if !p.out.live && (r.Step%p.every == 0 || r.Step == p.steps) {
 		p.out.say("step %d/%d  loss %.4f  lr %.2e  %s tokens/s  %v left", r.Step, p.steps, p.sum/float64(p.n), r.LR, thousands(int(rate)), left)

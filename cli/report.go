@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
@@ -41,6 +45,13 @@ type report struct {
 	Sample      *sampleReport  `json:"sample,omitempty"`
 	Adapter     string         `json:"adapter"` // directory
 	Interrupted bool           `json:"interrupted"`
+	Stop        tune.Reason    `json:"stop"`                // why it ended
+	BestStep    int            `json:"best_step,omitempty"` // of the adapter, with --keep-best
+	// What the run was made with: enough to make it again.
+	Build       build          `json:"build"`
+	ModelSHA256 string         `json:"model_sha256"` // see tune.Fingerprint
+	DataSHA256  string         `json:"data_sha256"`
+	Config      map[string]any `json:"config"` // flags as they took effect
 }
 
 // dataReport says what was read.
@@ -65,7 +76,9 @@ type settings struct {
 	BatchSize   int     `json:"batch_size"`
 	GradAccum   int     `json:"grad_accum"`
 	MaxLength   int     `json:"max_seq_length"`
+	Optimizer   string  `json:"optimizer"`
 	LR          float64 `json:"lr"`
+	MinLR       float64 `json:"min_lr"`
 	Schedule    string  `json:"lr_schedule"`
 	Warmup      int     `json:"warmup_steps"`
 	WeightDecay float64 `json:"weight_decay"`
@@ -78,7 +91,7 @@ type settings struct {
 	Checkpoint  bool    `json:"grad_checkpoint"`
 }
 
-func (j *job) fillReport() (err error) {
+func (j *job) fillReport(c *cli.Context) (err error) {
 	p := j.plan
 	j.report = report{
 		Model: j.name, Kind: j.model.Config.Kind, Method: p.method, Device: j.backend.Info(),
@@ -86,10 +99,11 @@ func (j *job) fillReport() (err error) {
 		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Why: j.trainData.Why, SHA256: j.trainData.SHA256, Template: j.templateName(), Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
 			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped, Packing: p.loader.Pack > 0, ByLength: p.loader.ByLength},
 		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
-			LR: p.train.LR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
+			Optimizer: string(p.train.Optimizer), LR: p.train.LR, MinLR: p.train.MinLR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
 			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
 			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint},
 		Sample: j.sample, Warnings: j.checked.Warnings, Adapter: p.out, Memory: p.memory,
+		Build: thisBuild(), ModelSHA256: j.prints.model, DataSHA256: j.prints.data, Config: j.effective(c),
 	}
 	if j.valid != nil {
 		j.report.Data.HeldOut = j.valid.Len()
@@ -125,6 +139,9 @@ func (j *job) announce() {
 		j.out.say("          %s left out: nothing to predict within --max-seq-length %d", count(r.Data.Dropped, "row"), s.MaxLength)
 	}
 	j.announceData()
+	if from := j.plan.from; from != nil {
+		j.out.say("resume    %s, after step %d", from.Dir, from.Step)
+	}
 	j.out.say("method    %s, %s trainable (%.2g %% of the model)", j.describeMethod(), count(r.Params, "parameter"), 100*float64(r.Params)/float64(r.BaseParams))
 	j.out.say("device    %s; %s: %s weights, %s activations", deviceName(r.Device), byteSize(j.plan.memory.Total),
 		byteSize(j.plan.memory.Weights), byteSize(j.plan.memory.Activations+j.plan.memory.Gradients))
@@ -151,7 +168,13 @@ func (j *job) save() error {
 	if r.After != nil {
 		r.LossAfter, r.PPL = r.After.Loss, r.After.Perplexity
 	}
-	return saveAdapter(context.Background(), j.plan.out, j.method, r.Model, r)
+	if err := saveAdapter(context.Background(), j.plan.out, j.plan.from != nil, j.method, r.Model, r); err != nil {
+		return err
+	}
+	if r.Stop.Complete() && j.plan.keep == 0 {
+		return os.RemoveAll(j.plan.checkpoints())
+	}
+	return nil
 }
 
 // printResult prints the comparison.
@@ -177,12 +200,18 @@ func (j *job) printResult(w io.Writer) error {
 	}
 	if s := r.Sample; s != nil {
 		fmt.Fprintf(w, "\nsample  %s\nbefore  %s\n", quoted(s.Prompt, 200), quoted(s.Before, 160))
-		if !r.Interrupted {
+		if s.After != "" {
 			fmt.Fprintf(w, "after   %s\n", quoted(s.After, 160))
 		}
 		if s.Expected != "" {
 			fmt.Fprintf(w, "right   %s\n", quoted(s.Expected, 160))
 		}
+	}
+	if r.BestStep > 0 {
+		fmt.Fprintf(w, "\nthe adapter is that of step %d, the best\n", r.BestStep)
+	}
+	if !r.Stop.Complete() {
+		fmt.Fprintf(w, "\nthe run can go on: the same command with --resume %s\n", j.plan.checkpoints())
 	}
 	_, err := fmt.Fprintf(w, "\nsaved %s after %s: %s tokens, %s tokens/s\n", r.Adapter, count(r.Steps, "step"), thousands(r.Tokens), thousands(int(r.TokensPerS)))
 	return err

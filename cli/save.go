@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
@@ -14,21 +15,6 @@ import (
 
 // runName is the file of a saved adapter that says how it was made.
 const runName = "run.json"
-
-// firstFree returns name, or name-2, name-3, ...
-func firstFree(name string) (string, error) {
-	free := name
-	for n := 2; ; n++ {
-		_, err := os.Lstat(free)
-		if errors.Is(err, fs.ErrNotExist) {
-			return free, nil
-		}
-		if err != nil {
-			return "", err
-		}
-		free = fmt.Sprintf("%s-%d", name, n)
-	}
-}
 
 // checkWritable makes sure, before the work, that a directory can be made.
 func checkWritable(dir string) error {
@@ -69,13 +55,16 @@ func writeAdapter(ctx context.Context, dir string, m peft.Method, baseModel stri
 }
 
 // saveAdapter writes an adapter and its report beside dir and then moves them there,
-// so that dir is complete or not there.
-func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel string, report any) (err error) {
+// so that dir is complete or not there. An older one must be asked to be replaced.
+func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, baseModel string, report any) (err error) {
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+	if err := cleanBeside(dir); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), tempName(dir)+"*")
 	if err != nil {
 		return err
 	}
@@ -97,9 +86,34 @@ func saveAdapter(ctx context.Context, dir string, m peft.Method, baseModel strin
 	if err := errors.Join(writeJSON(f, report), f.Close()); err != nil {
 		return err
 	}
+	if replace && exists(dir) {
+		aside, err := os.MkdirTemp(filepath.Dir(dir), tempName(dir)+"*")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(aside)) }()
+		if err := os.Rename(dir, filepath.Join(aside, "old")); err != nil {
+			return err
+		}
+	}
 	// An empty directory gives way; one that has been filled meanwhile doesn't.
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.Rename(temp, dir)
+}
+
+// tempName is what the names of temporary directories beside an adapter begin with.
+func tempName(dir string) string { return ".gpupeft-" + filepath.Base(dir) + "-" }
+
+// cleanBeside removes what a process has left that was killed while it saved.
+func cleanBeside(dir string) error {
+	entries, err := os.ReadDir(filepath.Dir(dir))
+	for _, e := range entries {
+		digits, ours := strings.CutPrefix(e.Name(), tempName(dir))
+		if ours && strings.Trim(digits, "0123456789") == "" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(filepath.Dir(dir), e.Name())))
+		}
+	}
+	return err
 }

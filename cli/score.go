@@ -8,6 +8,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -65,6 +66,20 @@ func (m *exactMatches) add(e data.Example, right []bool, stop []int32) {
 	if !slices.Contains(right, false) {
 		m.right++
 	}
+}
+
+// library returns what decides about stopping and the best.
+func (s *score) library() tune.Score {
+	loss := math.NaN()
+	if s.Loss != nil {
+		loss = *s.Loss
+	}
+	return tune.Score{Loss: loss, Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets}
+}
+
+// scoreFrom is its inverse.
+func scoreFrom(s tune.Score) *score {
+	return &score{Loss: number(s.Loss), Perplexity: number(s.Perplexity()), Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets}
 }
 
 func newScore(l transformer.Loss) *score {

@@ -2,11 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -37,6 +38,9 @@ func newRecord(s peft.Step, stepsPerEpoch int) stepRecord {
 func (j *job) before(ctx context.Context) error {
 	r := &j.report
 	var err error
+	if j.plan.from != nil { // measured then
+		return j.openRun()
+	}
 	if j.sample != nil {
 		if j.sample.Before, err = j.continued(ctx, nil); err != nil {
 			return err
@@ -79,49 +83,97 @@ func (j *job) train(ctx context.Context) error {
 	}
 	show := newProgress(j.out, p.train.Steps)
 	defer show.line.clear()
-	steps := peft.Train(context.WithoutCancel(ctx), j.run, j.method, p.loader.Steps(j.trainData), p.train)
-	for s, err := range steps {
+	for s, err := range tune.Run(ctx, j.tuneJob()) {
 		if err != nil {
 			return err
 		}
-		record := newRecord(s, perEpoch)
+		record := newRecord(s.Step, perEpoch)
+		if s.Score != nil {
+			record.ValLoss = &s.Score.Loss
+		}
 		show.step(record)
-		if record.ValLoss, err = j.evaluateAfter(ctx, s.Step, show); err != nil {
+		if err := j.took(ctx, s, record, show); err != nil {
 			return err
-		}
-		j.report.add(record)
-		if err := j.log.write(record); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			j.report.Interrupted = s.Step < p.train.Steps || j.valid != nil && j.report.After == nil
-			show.say("interrupted after step %d", s.Step)
-			break
 		}
 	}
 	return nil
 }
 
-// evaluateAfter measures the held-out loss after a step, if it is due. An interrupt
-// ends it without an error and without a loss.
-func (j *job) evaluateAfter(ctx context.Context, step int, show *progress) (*float64, error) {
+// took prints and logs a step.
+func (j *job) took(ctx context.Context, s tune.Step, record stepRecord, show *progress) error {
+	r := &j.report
+	if s.Score != nil {
+		sc := scoreFrom(*s.Score)
+		show.say("held-out  loss %s after step %d", loss(sc), s.Step.Step)
+		if s.Stop != "" {
+			r.After = sc
+		}
+		if err := j.sampleDuring(ctx, s, show); err != nil {
+			return err
+		}
+	}
+	if r.Steps < s.Step.Step { // else its evaluation was interrupted, and it has been counted
+		r.add(record)
+	}
+	if err := j.log.write(record); err != nil {
+		return err
+	}
+	if s.Stop == "" {
+		return nil
+	}
+	r.Stop, r.Interrupted = s.Stop, s.Stop == tune.Interrupted
+	if j.plan.keepBest && s.Best != nil {
+		r.BestStep = s.Best.Step
+		if !r.Interrupted {
+			r.After = scoreFrom(s.Best.Score)
+		}
+	}
+	switch s.Stop {
+	case tune.Interrupted:
+		show.say("interrupted after step %d", s.Step.Step)
+	case tune.OutOfTime:
+		show.say("--max-time %v is over after step %d", j.plan.maxTime, s.Step.Step)
+	case tune.Patience:
+		show.say("no better %s in %d evaluations: stopped after step %d", j.plan.metric, j.plan.patience, s.Step.Step)
+	}
+	return nil
+}
+
+// tuneJob is what the library runs.
+func (j *job) tuneJob() tune.Job {
 	p := j.plan
-	last := step == p.train.Steps
-	if j.valid == nil || ctx.Err() != nil || !last && (p.evalEvery == 0 || step%p.evalEvery != 0) {
-		return nil, nil
+	t := tune.Job{
+		Config: tune.Config{
+			Train: p.train, EvalEvery: p.evalEvery, Metric: p.metric, Patience: p.patience, KeepBest: p.keepBest, MaxTime: p.maxTime,
+			Save: tune.Saving{Dir: p.checkpoints(), Every: p.saveEvery, Keep: p.keep, Last: p.keep > 0, Facts: j.facts, Note: j.note},
+		},
+		Run: j.run, Method: j.method, Data: j.stepsAfter, Resume: p.from,
 	}
-	s, err := j.evaluate(ctx, j.run, j.valid, p.micro)
-	if errors.Is(err, context.Canceled) {
-		return nil, nil
+	if j.valid != nil {
+		t.Evaluate = func(ctx context.Context) (tune.Score, error) {
+			s, err := j.evaluate(ctx, j.run, j.valid, p.micro)
+			if err != nil {
+				return tune.Score{}, err
+			}
+			return s.library(), nil
+		}
 	}
-	if err != nil {
-		return nil, err
+	return t
+}
+
+// stepsAfter returns the batches of the steps that follow some.
+func (j *job) stepsAfter(done int) iter.Seq2[[]transformer.Batch, error] {
+	return func(yield func([]transformer.Batch, error) bool) {
+		for batches, err := range j.plan.loader.Steps(j.trainData) {
+			if done > 0 && err == nil {
+				done--
+				continue
+			}
+			if !yield(batches, err) {
+				return
+			}
+		}
 	}
-	if last {
-		j.report.After = s
-	}
-	show.say("held-out  loss %s after step %d", loss(s), step)
-	return s.Loss, nil
 }
 
 // after makes the second sample.

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/tune"
 )
 
 const tuneDescription = `Trains a soft prompt, LoRA matrices or another small addition on data and saves it as
@@ -30,9 +31,11 @@ Examples:
    gpupeft tune --model llama --data rows.jsonl --method prompt \
       --prompt-init-text "Classify the review:" --epochs 3
    gpupeft tune --model llama --data rows.jsonl --init-adapter adapter --out more
+   gpupeft tune --config settings.yaml --out adapter --resume auto
 
-Ctrl-C stops after the step that is running and saves the adapter; a second one
-ends at once.`
+Ctrl-C stops after the step that is running and saves the adapter and a checkpoint,
+from which the same command with --resume auto goes on as if nothing had happened; a
+second one ends at once.`
 
 func (p *program) tuneCommand() *cli.Command {
 	return &cli.Command{
@@ -83,18 +86,24 @@ func tuneFlags() []cli.Flag {
 		&cli.IntFlag{Name: "epochs", Category: groupLoop, DefaultText: "--steps", Usage: "`N` passes over the data, in place of --steps"},
 		&cli.IntFlag{Name: "batch-size", Value: 8, Category: groupLoop, Usage: "`N` sequences that are computed together"},
 		&cli.IntFlag{Name: "grad-accum", Value: 1, Category: groupLoop, Usage: "`N` batches a step"},
-		&cli.Float64Flag{Name: "lr", Category: groupLoop, DefaultText: "by method; lora: 0.82/width, but 0.0002 to 0.005", Usage: "peak learning `RATE`"},
-		&cli.StringFlag{Name: "lr-schedule", Value: string(peft.Linear), Category: groupLoop, Usage: "`SHAPE` of the learning rate: linear, cosine (both fall to 0) or constant"},
+		&cli.StringFlag{Name: "optimizer", Value: string(peft.AdamW), Category: groupLoop, Usage: "`NAME`: " + join(peft.Optimizers())},
+		&cli.Float64Flag{Name: "lr", Category: groupLoop, DefaultText: "by method; lora: 0.82/width, but 0.0002 to 0.005; lion: a tenth", Usage: "peak learning `RATE`"},
+		&cli.StringFlag{Name: "lr-schedule", Value: string(peft.Linear), Category: groupLoop, Usage: "`SHAPE` of the learning rate: " + join(peft.Schedules())},
+		&cli.Float64Flag{Name: "min-lr", Category: groupLoop, Usage: "`RATE` that the schedule falls to"},
 		&cli.IntFlag{Name: "warmup-steps", Category: groupLoop, Usage: "`N` steps until the learning rate is full; 0: none"},
 		&cli.Float64Flag{Name: "warmup-ratio", Category: groupLoop, Usage: "the same as a `FRACTION` of all steps"},
-		&cli.Float64Flag{Name: "weight-decay", Category: groupLoop, Usage: "AdamW's decoupled decay `RATE`; 0: none"},
+		&cli.Float64Flag{Name: "weight-decay", Category: groupLoop, Usage: "decay `RATE` of the weights, decoupled but with sgd; 0: none"},
 		&cli.Float64Flag{Name: "max-grad-norm", Value: 1, Category: groupLoop, Usage: "clip the gradient to this `NORM`; 0: don't"},
+		&cli.DurationFlag{Name: "max-time", Category: groupLoop, DefaultText: "none", Usage: "stop after `TIME` such as 90m or 8h, with a checkpoint; counted anew with --resume"},
 		&cli.Uint64Flag{Name: "seed", Value: 42, Category: groupLoop, Usage: "`N` that initialisation, split and order follow"},
 		&cli.BoolFlag{Name: "no-shuffle", Category: groupLoop, DisableDefaultText: true, Usage: "keep the order of the data"},
 
 		&cli.IntFlag{Name: "eval-every", Value: 100, Category: groupEval, Usage: "evaluate on the held-out data every `N` steps; 0: only before and after"},
 		&cli.IntFlag{Name: "eval-batches", Value: 20, Category: groupEval, Usage: "evaluate on the first `N` held-out batches; 0: all"},
-		&cli.StringFlag{Name: "sample-prompt", Category: groupEval, DefaultText: "from the held-out data", Usage: "`TEXT` to continue before and after"},
+		&cli.StringFlag{Name: "metric", Value: string(tune.Loss), Category: groupEval, Usage: "`NAME` of what makes an evaluation better: " + join(tune.Metrics())},
+		&cli.IntFlag{Name: "early-stop", Category: groupEval, DefaultText: "never", Usage: "stop after `N` evaluations without a better one, and keep the best"},
+		&cli.BoolFlag{Name: "keep-best", Category: groupEval, DisableDefaultText: true, Usage: "save the adapter as it was at the best evaluation"},
+		&cli.StringFlag{Name: "sample-prompt", Category: groupEval, DefaultText: "from the held-out data", Usage: "`TEXT` to continue before, after, and at each evaluation"},
 
 		deviceFlag(), quantFlag(),
 		&cli.BoolFlag{Name: "grad-checkpoint", Category: groupCompute, DisableDefaultText: true, Usage: "compute activations again on the way back: a fraction of the memory, a third more time"},
@@ -103,6 +112,10 @@ func tuneFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "dry-run", Category: groupCompute, DisableDefaultText: true, Usage: "print what would take how much memory; a config.json is enough"},
 
 		&cli.StringFlag{Name: "out", Category: groupOutput, DefaultText: "gpupeft-out, or the next free gpupeft-out-N", Usage: "`DIR` for the adapter; must be new or empty"},
+		&cli.IntFlag{Name: "save-every", Value: 100, Category: groupOutput, Usage: "save a checkpoint beside --out every `N` steps, removed at the end; 0: only when interrupted"},
+		&cli.IntFlag{Name: "keep", Category: groupOutput, DefaultText: "2 while it runs, none after", Usage: "keep the newest `N` checkpoints, also after the end"},
+		&cli.StringFlag{Name: "resume", Category: groupOutput, Usage: "go on from the checkpoint in `DIR`; auto: from the newest of --out, or from the start if there is none"},
+		&cli.StringFlag{Name: "config", Category: groupOutput, Usage: "read flags from a YAML `FILE` of lines such as \"batch-size: 4\"; those given here win"},
 		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it"},
 		previewFlag(1),
 		jsonFlag("print one JSON object at the end; the rest goes to standard error"),
@@ -111,6 +124,9 @@ func tuneFlags() []cli.Flag {
 }
 
 func (p *program) tune(c *cli.Context) error {
+	if err := readConfig(c); err != nil {
+		return err
+	}
 	plan, err := newPlan(c)
 	if err != nil {
 		return err
@@ -118,6 +134,13 @@ func (p *program) tune(c *cli.Context) error {
 	out := p.output(c)
 	if c.Bool("dry-run") {
 		return p.dryRun(c, plan, out)
+	}
+	if err := plan.place(); err != nil {
+		return err
+	}
+	if plan.done != nil {
+		out.say("%s is complete: nothing to do", plan.out)
+		return printSaved(out, plan.done, c.Bool("json"))
 	}
 	j, err := openJob(c, plan, out)
 	if err != nil {
@@ -146,6 +169,15 @@ func (p *program) tune(c *cli.Context) error {
 		err = errInterrupted
 	}
 	return errors.Join(err, j.log.close())
+}
+
+// join lists names for the help.
+func join[T ~string](names []T) string {
+	var all []string
+	for _, n := range names {
+		all = append(all, string(n))
+	}
+	return strings.Join(all, ", ")
 }
 
 // list splits a comma-separated value.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -73,6 +74,21 @@ func (j *job) exampleToShow() (data.Example, error) {
 		return j.valid.Example(0)
 	}
 	return j.trainData.Example(0)
+}
+
+// sampleDuring prints how the model goes on by now, if --sample-prompt asks for it.
+func (j *job) sampleDuring(ctx context.Context, s tune.Step, show *progress) error {
+	if j.plan.samplePrompt == "" || j.sample == nil || s.Stop != "" {
+		return nil
+	}
+	text, err := j.continued(ctx, j.method)
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	if err == nil {
+		show.say("sample    %s", quoted(text, 160))
+	}
+	return nil
 }
 
 // continued returns how the model, or the tuned model, goes on.

@@ -244,13 +244,13 @@ func (s *stopper) Write(p []byte) (int, error) {
 	return s.Buffer.Write(p)
 }
 
-// TestInterrupt stops a run behind its second step: what is there is saved.
+// TestInterrupt stops a run when its first step is told, in its second: what is there is saved.
 func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "o")
 	rows := readyRows(t, t.TempDir(), 40)
 	ctx, cancel := context.WithCancel(t.Context())
-	stdout, stderr := &stopper{at: "step 2/20", cancel: cancel}, &bytes.Buffer{}
+	stdout, stderr := &stopper{at: "step 1/20", cancel: cancel}, &bytes.Buffer{}
 	code := cli.Run(ctx, []string{"gpupeft", "tune", "--device", "cpu", "--model", tiny, "--data", rows, "--out", out, "--steps", "20"}, strings.NewReader(""), stdout, stderr)
 	checkLine(t, result{code, stdout.String(), stderr.String()}, 130, "interrupted")
 	for _, want := range []string{"interrupted after step 2", "saved " + out + " after 2 steps"} {

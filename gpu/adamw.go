@@ -9,7 +9,7 @@ import (
 // adamwParams are Params of shaders/adamw.wgsl.
 type adamwParams struct {
 	N            uint32
-	Keep         float32 // 1 − LR·WeightDecay
+	Decay        float32 // LR·WeightDecay
 	Beta1, Beta2 float32
 	Step         float32 // LR/(1−β1ᵗ)
 	Root         float32 // √(1−β2ᵗ)
@@ -17,16 +17,20 @@ type adamwParams struct {
 	Rest1, Rest2 float32 // 1−β1, 1−β2
 }
 
-func (r *recorder) adamw(o tensor.AdamW) error {
+func adamwParamsOf(o tensor.AdamW) adamwParams {
 	bias := func(beta float32) float64 { return 1 - math.Pow(float64(beta), float64(o.Step)) }
-	p := adamwParams{
-		Keep:  float32(1 - float64(o.LR)*float64(o.WeightDecay)),
+	return adamwParams{
+		Decay: float32(float64(o.LR) * float64(o.WeightDecay)),
 		Beta1: o.Beta1, Beta2: o.Beta2,
 		Rest1: float32(1 - float64(o.Beta1)), Rest2: float32(1 - float64(o.Beta2)),
 		Step: float32(float64(o.LR) / bias(o.Beta1)),
 		Root: float32(math.Sqrt(bias(o.Beta2))),
 		Eps:  o.Eps,
 	}
+}
+
+func (r *recorder) adamw(o tensor.AdamW) error {
+	p := adamwParamsOf(o)
 	n := o.Param.Len()
 	for lo, hi := range r.parts(n, n, 4) {
 		p.N = uint32(hi - lo)

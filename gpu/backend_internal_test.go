@@ -47,7 +47,7 @@ func TestCuts(t *testing.T) {
 		"bindings": {
 			config: Config{Limits: &small, Tiles: TilesShared},
 			tune:   func(*tuning) {},
-			cases:  `^matmul.*/(f32/|bf16/)?(1x1024x515|256x64x128|128x512x512|255x257x129|65x128x256)|^(embed|gather|copy|add|scale|fill|softcap|adamw|norm)`,
+			cases:  `^matmul.*/(f32/|bf16/)?(1x1024x515|256x64x128|128x512x512|255x257x129|65x128x256)|^(embed|gather|copy|add|scale|fill|softcap|adamw|lion|sgd|norm)`,
 		},
 		"work": {
 			config: Config{Tiles: TilesRegister},

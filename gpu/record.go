@@ -119,6 +119,14 @@ func (r *recorder) op(o tensor.Op) error {
 		return r.copyRows(o)
 	case tensor.AdamW:
 		return r.adamw(o)
+	case tensor.AdamW8:
+		return r.adamw8(o)
+	case tensor.Adafactor:
+		return r.adafactor(o)
+	case tensor.Lion:
+		return r.lion(o)
+	case tensor.SGD:
+		return r.sgd(o)
 	case tensor.SumSquares:
 		return r.sumSquares(o)
 	case tensor.ClipNorm:

@@ -23,10 +23,12 @@ type Param struct {
 	Name        string // as in a file
 	Shape       []int
 	Value, Grad *tensor.Tensor // views of a group's
+	lr          float64        // its group's
 }
 
-// Group are parameters that the optimizer treats alike. Each starts at a multiple of 64
-// values, so that a GPU can bind it alone; the gaps hold zeros and stay zero.
+// Group are parameters that the optimizer treats alike. Each starts at a multiple of 256
+// values, so that a GPU can bind it alone and blocks of 8-bit moments are those of one
+// parameter; the gaps hold zeros and stay zero.
 type Group struct {
 	Value, Grad *tensor.Tensor // [total]
 	LR          float64        // factor of the learning rate
@@ -58,7 +60,7 @@ func (s spec) rate() float64 {
 	return s.lr
 }
 
-const paramAlign = 64
+const paramAlign = tensor.MomentBlock
 
 func (s spec) padded() int { return (s.len() + paramAlign - 1) / paramAlign * paramAlign }
 
@@ -117,7 +119,7 @@ func newParams(ctx context.Context, b tensor.Backend, specs []spec) (*Params, er
 
 // fill makes a parameter's views and gives it its starting values.
 func (p *Params) fill(ctx context.Context, s spec, at place) (Param, error) {
-	q := Param{Name: s.name, Shape: slices.Clone(s.shape)}
+	q := Param{Name: s.name, Shape: slices.Clone(s.shape), lr: s.rate()}
 	g := p.Groups[at.group]
 	var err error
 	if q.Value, err = part(g.Value, at.first, s); err != nil {
@@ -171,6 +173,19 @@ func (p *Params) Read(ctx context.Context) ([][]float32, error) {
 		values[i] = v
 	}
 	return values, nil
+}
+
+// Write gives all parameters values, in the order of List. Errors wrap tensor.ErrShape.
+func (p *Params) Write(ctx context.Context, values [][]float32) error {
+	if len(values) != len(p.List) {
+		return fmt.Errorf("values of %d parameters, want %d: %w", len(values), len(p.List), tensor.ErrShape)
+	}
+	for i, q := range p.List {
+		if err := tensor.WriteFloats(ctx, p.backend, q.Value, values[i]); err != nil {
+			return fmt.Errorf("%s: %w", q.Name, err)
+		}
+	}
+	return nil
 }
 
 // checkFinite names the first parameter that holds a NaN or an infinity.

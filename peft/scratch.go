@@ -1,6 +1,7 @@
 package peft
 
 import (
+	"context"
 	"errors"
 
 	"github.com/gpupeft/gpupeft/tensor"
@@ -17,17 +18,31 @@ type scratch struct {
 	err     error
 }
 
-// new makes a tensor.
+// new makes a tensor of floats.
 func (s *scratch) new(name string, shape ...int) *tensor.Tensor {
+	return s.typed(name, tensor.F32, shape...)
+}
+
+// typed makes a tensor.
+func (s *scratch) typed(name string, dt tensor.DType, shape ...int) *tensor.Tensor {
 	if s.err != nil {
 		return nil
 	}
-	t, err := s.backend.New(name, tensor.F32, shape...)
+	t, err := s.backend.New(name, dt, shape...)
 	if err != nil {
 		s.err = err
 		return nil
 	}
 	s.tensors = append(s.tensors, t)
+	return t
+}
+
+// filled makes a tensor of given values.
+func (s *scratch) filled(ctx context.Context, name string, values []float32) *tensor.Tensor {
+	t := s.new(name, len(values))
+	if s.err == nil && !planned(s.backend) {
+		s.err = tensor.WriteFloats(ctx, s.backend, t, values)
+	}
 	return t
 }
 

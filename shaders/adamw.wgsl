@@ -3,8 +3,8 @@
 // Formula:  g = clip[1]·grad
 //           m = β1·m + (1−β1)·g
 //           v = β2·v + (1−β2)·g²
-//           param = keep·param − step · m / (√v/root + eps)
-//           keep = 1 − lr·decay, step = lr/(1−β1ᵗ), root = √(1−β2ᵗ)
+//           param −= decay·param + step · m / (√v/root + eps)
+//           decay = lr·weight decay, step = lr/(1−β1ᵗ), root = √(1−β2ᵗ)
 // Shapes:   param, m, v, grad: n values; clip [2]
 // Bindings: 0 param, 1 m, 2 v, 3 grad, 4 clip, 5 params
 // Grid:     one invocation per four values, workgroups folded over x and y
@@ -12,7 +12,7 @@
 
 struct Params {
     n: u32,
-    keep: f32,
+    decay: f32,
     beta1: f32,
     beta2: f32,
     step: f32,
@@ -36,7 +36,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let g = clip[1] * grad[q];
     let m_next = p.beta1 * m[q] + p.rest1 * g;
     let v_next = p.beta2 * v[q] + p.rest2 * g * g;
-    let next = p.keep * param[q] - p.step * m_next / (sqrt(v_next) / p.root + p.eps);
+    let next = param[q] - (p.decay * param[q] + p.step * m_next / (sqrt(v_next) / p.root + p.eps));
     let ours = min(p.n - 4u * q, 4u);
     if (ours == 4u) {
         param[q] = next;

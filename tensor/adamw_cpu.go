@@ -28,18 +28,31 @@ func (k *task[T]) clipNorm(o ClipNorm) {
 
 func (k *task[T]) adamW(o AdamW) {
 	param, m, v, grad := k.floats(o.Param), k.floats(o.M), k.floats(o.V), k.floats(o.Grad)
-	clip := k.floats(o.Clip)[1]
-	beta1, beta2, eps := T(o.Beta1), T(o.Beta2), T(o.Eps)
-	keep := 1 - T(o.LR)*T(o.WeightDecay)
-	step := T(float64(o.LR) / (1 - math.Pow(float64(o.Beta1), float64(o.Step))))
-	correction := T(1 / math.Sqrt(1-math.Pow(float64(o.Beta2), float64(o.Step))))
+	a := newAdamStep(o, k.floats(o.Clip)[1])
 	k.parallel(len(param), elementChunk, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			g := clip * grad[i]
-			m[i] = beta1*m[i] + (1-beta1)*g
-			v[i] = beta2*v[i] + (1-beta2)*g*g
-			root := T(math.Sqrt(float64(v[i])))
-			param[i] = param[i]*keep - step*m[i]/(root*correction+eps)
+			a.take(&param[i], &m[i], &v[i], grad[i])
 		}
 	})
+}
+
+// adamStep is a step of AdamW, for each value.
+type adamStep[T real] struct{ clip, beta1, beta2, eps, decay, step, correction T }
+
+func newAdamStep[T real](o AdamW, clip T) adamStep[T] {
+	return adamStep[T]{
+		clip: clip, beta1: T(o.Beta1), beta2: T(o.Beta2), eps: T(o.Eps),
+		decay:      T(float64(o.LR) * float64(o.WeightDecay)),
+		step:       T(float64(o.LR) / (1 - math.Pow(float64(o.Beta1), float64(o.Step)))),
+		correction: T(1 / math.Sqrt(1-math.Pow(float64(o.Beta2), float64(o.Step)))),
+	}
+}
+
+// take changes a parameter and its moments.
+func (a *adamStep[T]) take(param, m, v *T, grad T) {
+	g := a.clip * grad
+	*m = a.beta1**m + (1-a.beta1)*g
+	*v = a.beta2**v + (1-a.beta2)*g*g
+	root := T(math.Sqrt(float64(*v)))
+	*param -= a.decay**param + a.step**m/(root*a.correction+a.eps)
 }

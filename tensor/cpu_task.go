@@ -93,6 +93,14 @@ func (k *task[T]) run(o Op) error {
 		k.clipNorm(o)
 	case AdamW:
 		k.adamW(o)
+	case AdamW8:
+		k.adamW8(o)
+	case Adafactor:
+		k.adafactor(o)
+	case Lion:
+		k.lion(o)
+	case SGD:
+		k.sgd(o)
 	default:
 		return fmt.Errorf("%T: %w", o, ErrUnsupported)
 	}

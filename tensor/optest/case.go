@@ -46,6 +46,8 @@ type Output struct {
 	// Negligible is the root mean square below which the output counts as zero:
 	// a gradient whose terms cancel consists of their rounding errors.
 	Negligible float64
+	// Exact outputs are integers.
+	Exact bool
 }
 
 // Run runs the case on a backend and returns what its operations wrote, in the
@@ -114,7 +116,7 @@ func (in *inputs) results(ctx context.Context, ops []tensor.Op) ([]Output, error
 	}
 	var outputs []Output
 	for _, t := range order {
-		outputs = append(outputs, Output{Name: names[t], Values: decode(after[t])})
+		outputs = append(outputs, Output{Name: names[t], Values: decode(t.DType, after[t]), Exact: t.DType == tensor.I32})
 	}
 	return outputs, nil
 }
@@ -133,10 +135,13 @@ func (s *slot) unchanged(data []byte, written bool) error {
 	return nil
 }
 
-func decode(data []byte) []float64 {
+func decode(dt tensor.DType, data []byte) []float64 {
 	values := make([]float64, len(data)/4)
 	for i := range values {
-		values[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+		bits := binary.LittleEndian.Uint32(data[4*i:])
+		if values[i] = float64(math.Float32frombits(bits)); dt == tensor.I32 {
+			values[i] = float64(int32(bits))
+		}
 	}
 	return values
 }

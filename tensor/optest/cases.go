@@ -27,6 +27,9 @@ func Cases() []Case {
 	g.copies()
 	g.crossEntropy()
 	g.adamW()
+	g.adamW8()
+	g.adafactor()
+	g.lionAndSGD()
 	g.norm()
 	slices.SortStableFunc(g.cases, func(a, b Case) int { return strings.Compare(a.operation(), b.operation()) })
 	return g.cases

@@ -87,6 +87,61 @@ func (g *grid) adamW() {
 	}
 }
 
+func (g *grid) lionAndSGD() {
+	for _, n := range []int{1, 5, 63, 64, 257, 1000, 33001} {
+		for _, decay := range []float32{0, 0.1} {
+			g.add(func(in *inputs) []tensor.Op {
+				o := tensor.Lion{Param: in.normal(n), M: in.constant(0, n), Clip: in.constant(0.25, 2), LR: 0.1, Beta1: 0.9, Beta2: 0.99, WeightDecay: decay}
+				return threeSteps(func() tensor.Op { o.Grad = in.normal(n); return o })
+			}, "lion/%d/decay=%v", n, decay)
+			g.add(func(in *inputs) []tensor.Op {
+				o := tensor.SGD{Param: in.normal(n), M: in.constant(0, n), Clip: in.constant(0.25, 2), LR: 0.1, Momentum: 0.9, WeightDecay: decay}
+				return threeSteps(func() tensor.Op { o.Grad = in.normal(n); return o })
+			}, "sgd/%d/decay=%v", n, decay)
+		}
+	}
+}
+
+func threeSteps(step func() tensor.Op) []tensor.Op { return []tensor.Op{step(), step(), step()} }
+
+// adamW8 has numbers whose moments have no rounding errors and are not as near to one
+// fraction as to another, so that codes must be equal.
+func (g *grid) adamW8() {
+	for at, n := range []int{1, 3, 63, 64, 255, 256, 257, 1000, 33001} {
+		for _, decay := range []float32{0, 0.1} {
+			g.add(func(in *inputs) []tensor.Op {
+				blocks := tensor.MomentBlocks(n)
+				words := func() *tensor.Tensor { return in.ints(blocks*tensor.MomentBlock/4, func(int) int { return 0 }) }
+				grad := in.values(tensor.F32, func(i int) float32 {
+					if i%tensor.MomentBlock == 0 {
+						return 4 // the largest
+					}
+					return float32(in.IntN(513)-256) / 64
+				}, n)
+				return one(tensor.AdamW8{Param: in.normal(n), M: words(), V: words(), MMax: in.constant(0, blocks), VMax: in.constant(0, blocks),
+					Grad: grad, Clip: in.constant(0.25, 2), Maps: in.values(tensor.F32, dynamicMap, 512),
+					LR: 0.1, Beta1: 0.5, Beta2: 0.75, Eps: 1e-8, WeightDecay: decay, Step: at + 1})
+			}, "adamw8/%d/decay=%v", n, decay)
+		}
+	}
+}
+
+func dynamicMap(i int) float32 { return tensor.DynamicMap(i < 256)[i%256] }
+
+func (g *grid) adafactor() {
+	for at, shape := range [][3]int{{1, 1, 1}, {1, 1, 63}, {1, 65, 1}, {1, 5, 7}, {1, 64, 257}, {3, 5, 17}, {2, 130, 64}, {1, 3, 4100}, {1, 1023, 65}} {
+		matrices, rows, cols := shape[0], shape[1], shape[2]
+		for _, decay := range []float32{0, 0.1} {
+			g.add(func(in *inputs) []tensor.Op {
+				n := matrices * rows
+				o := tensor.Adafactor{Param: in.normal(n, cols), Row: in.constant(0, n), Col: in.constant(0, matrices*cols), Clip: in.constant(0.25, 2),
+					Matrices: matrices, LR: 0.1, WeightDecay: decay, Step: at % 2}
+				return threeSteps(func() tensor.Op { o.Grad = in.normal(n, cols); o.Step++; return o })
+			}, "adafactor/%dx%dx%d/decay=%v", matrices, rows, cols, decay)
+		}
+	}
+}
+
 func (g *grid) norm() {
 	for _, n := range []int{1, 7, 64, 1000, 4099} {
 		for _, k := range []int{1, 2, 3, 64} {

@@ -77,8 +77,12 @@ func Compare(got, want []Output, tolerance float64) error {
 		if g.Name != w.Name || len(g.Values) != len(w.Values) {
 			return fmt.Errorf("%s of %d values, want %s of %d", g.Name, len(g.Values), w.Name, len(w.Values))
 		}
-		if e := nmse(g.Values, w.Values, w.Negligible); !(e <= tolerance) {
-			return fmt.Errorf("%s: NMSE %.3g > %g; %s", w.Name, e, tolerance, worst(g.Values, w.Values))
+		most := tolerance
+		if w.Exact {
+			most = 0
+		}
+		if e := nmse(g.Values, w.Values, w.Negligible); !(e <= most) {
+			return fmt.Errorf("%s: NMSE %.3g > %g; %s", w.Name, e, most, worst(g.Values, w.Values))
 		}
 	}
 	return nil

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/peft/tune"
+	"github.com/gpupeft/gpupeft/transformer/demo"
+)
+
+// fingerprints tell what a run was made of.
+type fingerprints struct{ model, tokenizer, data, adapter string }
+
+// fingerprint reads the files of the run for their hashes.
+func (j *job) fingerprint(c *cli.Context) (err error) {
+	weights := []string{"config.json", "*.safetensors", "*.gguf"}
+	if j.ckpt.GGUF != nil && c.String("model") != "" {
+		if _, file, err := modelPath(c.String("model")); err == nil && file != "" {
+			weights = []string{file}
+		}
+	}
+	if j.prints.model, err = hashOf(j.dir, weights...); err != nil {
+		return fmt.Errorf("model %s: %w", j.name, err)
+	}
+	if j.prints.tokenizer, err = hashOf(j.dir, "tokenizer*", "*.model"); err != nil {
+		return fmt.Errorf("model %s: %w", j.name, err)
+	}
+	dir, pattern := fs.FS(nil), "*"
+	if j.plan.data == "" {
+		if dir, err = fs.Sub(demo.Data(), demoData); err != nil {
+			return err
+		}
+	} else if dir, pattern, err = dataPath(j.plan.data); err != nil {
+		return err
+	}
+	if pattern == "." {
+		pattern = "*"
+	}
+	if j.prints.data, err = hashOf(dir, pattern); err != nil {
+		return fmt.Errorf("--data %s: %w", j.plan.data, err)
+	}
+	if a := j.plan.initAdapter; a != "" {
+		adapter, err := directory("--init-adapter", a)
+		if err != nil {
+			return nil // a single file: its name is a fact, and loading says what is wrong
+		}
+		j.prints.adapter, err = hashOf(adapter, "*")
+		return err
+	}
+	return nil
+}
+
+// hashOf returns the fingerprint of the files of a directory that match patterns, "" of
+// none.
+func hashOf(dir fs.FS, patterns ...string) (string, error) {
+	var names []string
+	for _, p := range patterns {
+		matches, err := fs.Glob(dir, p)
+		if err != nil { // a file's name that is no pattern
+			matches = []string{p}
+		}
+		for _, name := range matches {
+			if info, err := fs.Stat(dir, name); err == nil && info.Mode().IsRegular() {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "", nil
+	}
+	slices.Sort(names)
+	return tune.Fingerprint(dir, slices.Compact(names)...)
+}
+
+// fitCheckpoint collects the run's facts, and makes sure that they are the checkpoint's.
+func (j *job) fitCheckpoint(*cli.Context) error {
+	p := j.plan
+	add := func(name string, value any) {
+		j.facts = append(j.facts, tune.Fact{Name: name, Value: fmt.Sprint(value)})
+	}
+	add("the base model", j.prints.model)
+	add("the tokenizer", j.prints.tokenizer)
+	add("the data", j.prints.data)
+	add("--method", p.method)
+	add("the method's settings", fmt.Sprintf("%+v", j.sketch.method.Config()))
+	add("--init-adapter", p.initAdapter+j.prints.adapter)
+	add("--quant", quantName(j.quant))
+	add("--max-seq-length", p.maxLength)
+	add("--val-split", p.valSplit)
+	add("--batch-size", p.loader.Batch)
+	add("--grad-accum", p.loader.Accumulate)
+	add("--micro-batch", p.micro)
+	add("--no-shuffle", p.loader.InOrder)
+	add("--seed", p.loader.Seed)
+	add("--steps", p.train.Steps)
+	add("--optimizer", p.train.Optimizer)
+	add("--lr", p.train.LR)
+	add("--min-lr", p.train.MinLR)
+	add("--lr-schedule", p.train.Schedule)
+	add("--warmup-steps", p.train.Warmup)
+	add("--weight-decay", p.train.WeightDecay)
+	add("--max-grad-norm", p.train.MaxGradNorm)
+	add("--grad-checkpoint", p.checkpoint)
+	add("--eval-every", p.evalEvery)
+	add("--eval-batches", p.evalBatches)
+	add("--metric", p.metric)
+	add("--early-stop", p.patience)
+	add("--keep-best", p.keepBest)
+	if p.from == nil {
+		return nil
+	}
+	if err := p.from.Fits(j.facts); err != nil {
+		return fmt.Errorf("--resume: %w", err)
+	}
+	return nil
+}
+
+// note is what a checkpoint holds of the report.
+type note struct {
+	Device  string  `json:"device"`
+	Tokens  int     `json:"tokens"`
+	Seconds float64 `json:"seconds"`
+	Steps   int     `json:"steps"`
+	Base    *score  `json:"base,omitempty"`
+	Before  *score  `json:"before,omitempty"`
+	Sample  string  `json:"sample,omitempty"` // of the bare model
+}
+
+// note makes it, with the log on the disk up to there.
+func (j *job) note() (any, error) {
+	if err := j.log.sync(); err != nil {
+		return nil, fmt.Errorf("--log-jsonl: %w", err)
+	}
+	r := &j.report
+	n := note{Device: deviceName(r.Device), Tokens: r.Tokens, Seconds: r.Seconds, Steps: r.Steps, Base: r.Base, Before: r.Before}
+	if j.sample != nil {
+		n.Sample = j.sample.Before
+	}
+	return n, nil
+}
+
+// recall takes the report up where a checkpoint has left it.
+func (j *job) recall() error {
+	if j.plan.from == nil {
+		return nil
+	}
+	var n note
+	if err := json.Unmarshal(j.plan.from.Note, &n); err != nil {
+		return fmt.Errorf("--resume: %s: %w", j.plan.from.Dir, err)
+	}
+	r := &j.report
+	r.Tokens, r.Seconds, r.Steps, r.Base, r.Before = n.Tokens, n.Seconds, n.Steps, n.Base, n.Before
+	if j.sample != nil {
+		j.sample.Before = n.Sample
+	}
+	if now := deviceName(r.Device); now != n.Device {
+		j.out.warn("%s was made on %s, this is %s: it will round otherwise from here on", j.plan.from.Dir, n.Device, now)
+	}
+	return nil
+}
+
+// logged is the number of steps that the log keeps.
+func (p *plan) logged() int {
+	switch {
+	case p.from == nil:
+		return 0
+	case p.from.Again:
+		return p.from.Step - 1
+	}
+	return p.from.Step
+}
+
+// effective returns the flags as they took effect.
+func (j *job) effective(c *cli.Context) map[string]any {
+	all := map[string]any{}
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if method := users(name); method != nil && !slices.Contains(method, j.plan.method) || slices.Contains(notSettings, name) {
+			continue
+		}
+		value := c.Value(name)
+		if !c.IsSet(name) && reflect.ValueOf(value).IsZero() {
+			continue // there is no such value
+		}
+		if d, ok := value.(time.Duration); ok {
+			value = d.String()
+		}
+		all[name] = value
+	}
+	p := j.plan
+	all["steps"], all["lr"], all["warmup-steps"], all["max-seq-length"], all["micro-batch"] = p.train.Steps, p.train.LR, p.train.Warmup, p.maxLength, p.micro
+	delete(all, "epochs")
+	delete(all, "warmup-ratio")
+	return all
+}
+
+// notSettings are flags that say nothing about a run.
+var notSettings = []string{"config", "resume", "dry-run", "json", "quiet", "help"}

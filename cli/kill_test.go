@@ -1,0 +1,188 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gpupeft/gpupeft/cli"
+)
+
+// asProgram makes the test's binary the program.
+const asProgram = "GPUPEFT_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "" {
+		os.Exit(m.Run())
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { cancel(cli.Signal{Signal: <-signals}) }()
+	os.Exit(cli.Run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// start runs the program in a process of its own.
+func start(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	c.Env = append(os.Environ(), asProgram+"=1")
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c, &out
+}
+
+// TestKill kills a run again and again, at random times and without warning, and goes on
+// each time: what comes out is what comes out of a run that nothing happened to.
+// GPUPEFT_KILLS says how often, and GPUPEFT_KILL_DEVICE where.
+func TestKill(t *testing.T) {
+	kills, device := 20, "cpu"
+	if n, err := strconv.Atoi(os.Getenv("GPUPEFT_KILLS")); err == nil {
+		kills = n
+	}
+	if d := os.Getenv("GPUPEFT_KILL_DEVICE"); d != "" {
+		device = d
+	}
+	dir := t.TempDir()
+	rows := readyRows(t, dir, 40)
+	command := func(name string) []string {
+		return []string{"tune", "--device", device, "--model", tiny, "--data", rows, "--method", "lora", "--dropout", "0.1", "--steps", "150",
+			"--batch-size", "4", "--grad-accum", "2", "--lr", "0.02", "--lr-schedule", "cosine", "--eval-every", "7", "--keep-best", "--save-every", "3", "--keep", "2",
+			"--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl")}
+	}
+	c, out := start(t, command("whole")...)
+	began := time.Now()
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	took := time.Since(began)
+	random := rand.New(rand.NewPCG(uint64(kills), 1))
+	for name, killed := 0, 0; killed < kills; name++ {
+		this := "killed-" + strconv.Itoa(name)
+		for {
+			c, out := start(t, command(this)...)
+			stop := time.AfterFunc(time.Duration(random.Int64N(int64(took))), func() { _ = c.Process.Kill() })
+			err := c.Wait()
+			stop.Stop()
+			var exit *exec.ExitError
+			if err == nil {
+				break
+			}
+			if !errors.As(err, &exit) || exit.ExitCode() != -1 {
+				t.Fatalf("%d kills: %v: %s", killed, err, out)
+			}
+			killed++
+		}
+		same(t, dir, "whole", this)
+	}
+}
+
+// same compares what two runs have left.
+func same(t *testing.T, dir, one, other string) {
+	t.Helper()
+	read := func(parts ...string) []byte {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(append([]string{dir}, parts...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	const last = "step-00000150"
+	for _, file := range [][2]string{{"", "adapter_model.safetensors"}, {"", "adapter_config.json"}, {"-checkpoints/" + last, "tensors.safetensors"}} {
+		if !bytes.Equal(read(one+file[0], file[1]), read(other+file[0], file[1])) {
+			t.Errorf("%s%s: %s differs", other, file[0], file[1])
+		}
+	}
+	if a, b := timeless(t, read(one+"-checkpoints", last, "state.json")), timeless(t, read(other+"-checkpoints", last, "state.json")); !reflect.DeepEqual(a, b) {
+		t.Errorf("%s: state\n%v, want\n%v", other, b, a)
+	}
+	a, b := strings.Split(string(read(one+".jsonl")), "\n"), strings.Split(string(read(other+".jsonl")), "\n")
+	if len(a) != len(b) || len(a) != 151 {
+		t.Fatalf("%s: %d lines of log, want %d", other, len(b), len(a))
+	}
+	for i := range a[:150] {
+		if x, y := timeless(t, []byte(a[i])), timeless(t, []byte(b[i])); !reflect.DeepEqual(x, y) {
+			t.Errorf("%s: log\n%s, want\n%s", other, b[i], a[i])
+		}
+	}
+	if names, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, other) }) {
+		t.Errorf("left behind: %v, %v", names, err)
+	}
+}
+
+// timeless decodes an object and takes the wall clock out.
+func timeless(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"seconds", "tokens_per_s", "step_ms", "peak_bytes"} {
+		delete(v, name)
+	}
+	if last, ok := v["last"].(map[string]any); ok {
+		delete(last["step"].(map[string]any), "Duration")
+	}
+	if note, ok := v["note"].(map[string]any); ok {
+		delete(note, "seconds")
+	}
+	return v
+}
+
+// TestSignals ends runs by a signal: the first makes a checkpoint, from which the run goes
+// on, and the second ends at once.
+func TestSignals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := t.TempDir()
+	rows := readyRows(t, dir, 40)
+	command := func(name string) []string {
+		return []string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "150", "--eval-every", "3", "--batch-size", "4", "--lr", "0.02",
+			"--keep", "1", "--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl")}
+	}
+	if r := run(t, command("whole")...); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	for i, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGINT} {
+		name := "signal-" + strconv.Itoa(i)
+		c, out := start(t, command(name)...)
+		for !logHas(filepath.Join(dir, name+".jsonl"), 5+10*i) {
+			time.Sleep(time.Millisecond)
+		}
+		if err := c.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		err := c.Wait()
+		if c.ProcessState.ExitCode() != 128+int(s) || !strings.Contains(out.String(), "--resume") {
+			t.Fatalf("%v: exit code %d, %v: %s", s, c.ProcessState.ExitCode(), err, out)
+		}
+		must(t, command(name)...)
+		same(t, dir, "whole", name)
+		if r := must(t, command(name)...); !strings.Contains(r.out, "is complete: nothing to do") {
+			t.Errorf("once more: %s", r.out)
+		}
+	}
+}
+
+func logHas(name string, lines int) bool {
+	text, err := os.ReadFile(name)
+	return err == nil && bytes.Count(text, []byte("\n")) >= lines
+}
