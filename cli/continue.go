@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -11,11 +12,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft/tune"
-	"github.com/gpupeft/gpupeft/transformer/demo"
 )
 
 // fingerprints tell what a run was made of.
-type fingerprints struct{ model, tokenizer, data, adapter string }
+type fingerprints struct{ model, tokenizer, adapter string }
 
 // fingerprint reads the files of the run for their hashes.
 func (j *job) fingerprint(c *cli.Context) (err error) {
@@ -30,20 +30,6 @@ func (j *job) fingerprint(c *cli.Context) (err error) {
 	}
 	if j.prints.tokenizer, err = hashOf(j.dir, "tokenizer*", "*.model"); err != nil {
 		return fmt.Errorf("model %s: %w", j.name, err)
-	}
-	dir, pattern := fs.FS(nil), "*"
-	if j.plan.data == "" {
-		if dir, err = fs.Sub(demo.Data(), demoData); err != nil {
-			return err
-		}
-	} else if dir, pattern, err = dataPath(j.plan.data); err != nil {
-		return err
-	}
-	if pattern == "." {
-		pattern = "*"
-	}
-	if j.prints.data, err = hashOf(dir, pattern); err != nil {
-		return fmt.Errorf("--data %s: %w", j.plan.data, err)
 	}
 	if a := j.plan.initAdapter; a != "" {
 		adapter, err := directory("--init-adapter", a)
@@ -79,47 +65,37 @@ func hashOf(dir fs.FS, patterns ...string) (string, error) {
 }
 
 // fitCheckpoint collects the run's facts, and makes sure that they are the checkpoint's.
-func (j *job) fitCheckpoint(*cli.Context) error {
-	p := j.plan
-	add := func(name string, value any) {
-		j.facts = append(j.facts, tune.Fact{Name: name, Value: fmt.Sprint(value)})
+func (j *job) fitCheckpoint(c *cli.Context) error {
+	j.facts = []tune.Fact{
+		{Name: "the base model", Value: j.prints.model},
+		{Name: "the tokenizer", Value: j.prints.tokenizer},
+		{Name: "the training data", Value: j.trainData.SHA256},
 	}
-	add("the base model", j.prints.model)
-	add("the tokenizer", j.prints.tokenizer)
-	add("the data", j.prints.data)
-	add("--method", p.method)
-	add("the method's settings", fmt.Sprintf("%+v", j.sketch.method.Config()))
-	add("--init-adapter", p.initAdapter+j.prints.adapter)
-	add("--quant", quantName(j.quant))
-	add("--max-seq-length", p.maxLength)
-	add("--val-split", p.valSplit)
-	add("--batch-size", p.loader.Batch)
-	add("--grad-accum", p.loader.Accumulate)
-	add("--micro-batch", p.micro)
-	add("--no-shuffle", p.loader.InOrder)
-	add("--seed", p.loader.Seed)
-	add("--steps", p.train.Steps)
-	add("--optimizer", p.train.Optimizer)
-	add("--lr", p.train.LR)
-	add("--min-lr", p.train.MinLR)
-	add("--lr-schedule", p.train.Schedule)
-	add("--warmup-steps", p.train.Warmup)
-	add("--weight-decay", p.train.WeightDecay)
-	add("--max-grad-norm", p.train.MaxGradNorm)
-	add("--grad-checkpoint", p.checkpoint)
-	add("--eval-every", p.evalEvery)
-	add("--eval-batches", p.evalBatches)
-	add("--metric", p.metric)
-	add("--early-stop", p.patience)
-	add("--keep-best", p.keepBest)
-	if p.from == nil {
+	if j.valid != nil {
+		j.facts = append(j.facts, tune.Fact{Name: "the held-out data", Value: j.valid.SHA256})
+	}
+	if j.plan.initAdapter != "" {
+		j.facts = append(j.facts, tune.Fact{Name: "--init-adapter", Value: j.plan.initAdapter + " " + j.prints.adapter})
+	}
+	flags := j.effective(c)
+	for _, name := range slices.Sorted(maps.Keys(flags)) {
+		if value := flags[name]; !slices.Contains(notFacts, name) && !reflect.ValueOf(value).IsZero() {
+			j.facts = append(j.facts, tune.Fact{Name: "--" + name, Value: fmt.Sprint(value)})
+		}
+	}
+	if j.plan.from == nil {
 		return nil
 	}
-	if err := p.from.Fits(j.facts); err != nil {
+	if err := j.plan.from.Fits(j.facts); err != nil {
 		return fmt.Errorf("--resume: %w", err)
 	}
 	return nil
 }
+
+// notFacts are settings that a run which goes on may change: they say where things are and
+// what is shown, kept or bounded. The files that they name are facts by their hashes.
+var notFacts = []string{"model", "data", "init-adapter", "out", "log-jsonl", "log-csv", "tensorboard", "save-every", "keep", "max-time",
+	"memory-limit", "device", "preview", "sample-prompt"}
 
 // note is what a checkpoint holds of the report.
 type note struct {

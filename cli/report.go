@@ -50,7 +50,6 @@ type report struct {
 	// What the run was made with: enough to make it again.
 	Build       build          `json:"build"`
 	ModelSHA256 string         `json:"model_sha256"` // see tune.Fingerprint
-	DataSHA256  string         `json:"data_sha256"`
 	Config      map[string]any `json:"config"` // flags as they took effect
 }
 
@@ -103,7 +102,7 @@ func (j *job) fillReport(c *cli.Context) (err error) {
 			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
 			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint},
 		Sample: j.sample, Warnings: j.checked.Warnings, Adapter: p.out, Memory: p.memory,
-		Build: thisBuild(), ModelSHA256: j.prints.model, DataSHA256: j.prints.data, Config: j.effective(c),
+		Build: thisBuild(), ModelSHA256: j.prints.model, Config: j.effective(c),
 	}
 	if j.valid != nil {
 		j.report.Data.HeldOut = j.valid.Len()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 )
@@ -163,17 +164,16 @@ func (j *job) tuneJob() tune.Job {
 
 // stepsAfter returns the batches of the steps that follow some.
 func (j *job) stepsAfter(done int) iter.Seq2[[]transformer.Batch, error] {
-	return func(yield func([]transformer.Batch, error) bool) {
-		for batches, err := range j.plan.loader.Steps(j.trainData) {
-			if done > 0 && err == nil {
-				done--
-				continue
-			}
-			if !yield(batches, err) {
-				return
-			}
-		}
+	l := j.plan.loader
+	perEpoch, err := l.StepsPerEpoch(j.trainData)
+	var c *data.Cursor
+	if err == nil {
+		c, err = l.Start(j.trainData, data.State{Seed: l.Seed, Epoch: uint64(done / perEpoch), Step: done % perEpoch})
 	}
+	if err != nil {
+		return func(yield func([]transformer.Batch, error) bool) { yield(nil, err) }
+	}
+	return c.Steps()
 }
 
 // after makes the second sample.

@@ -148,8 +148,10 @@ func (c *Checkpoint) Fits(facts []Fact) error {
 			return fmt.Errorf("%s was made with %s %s, this run has %s: %w", c.Dir, f.Name, f.Value, now, ErrCheckpoint)
 		}
 	}
-	if len(facts) != len(c.file.Facts) {
-		return fmt.Errorf("%s was made by a run with other settings: %w", c.Dir, ErrCheckpoint)
+	for _, f := range facts {
+		if !slices.ContainsFunc(c.file.Facts, func(old Fact) bool { return old.Name == f.Name }) {
+			return fmt.Errorf("%s was made without %s, this run has %s: %w", c.Dir, f.Name, f.Value, ErrCheckpoint)
+		}
 	}
 	return nil
 }

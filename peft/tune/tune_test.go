@@ -274,6 +274,7 @@ func TestCheckpoints(t *testing.T) {
 		{[]tune.Fact{{Name: "--lr", Value: "0.1"}, {Name: "data", Value: "abd"}}, "made with data abc, this run has abd"},
 		{[]tune.Fact{{Name: "--lr", Value: "0.1"}}, "made with data abc, this run has none"},
 		{nil, "made with --lr 0.1"},
+		{[]tune.Fact{{Name: "--lr", Value: "0.1"}, {Name: "data", Value: "abc"}, {Name: "--min-lr", Value: "0.1"}}, "made without --min-lr, this run has 0.1"},
 	} {
 		if err := c.Fits(test.facts); !errors.Is(err, tune.ErrCheckpoint) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v: %v", test.facts, err)
