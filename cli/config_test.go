@@ -117,12 +117,13 @@ func TestStopEarly(t *testing.T) {
 		t.Errorf("exit code %d, %s", r.code, r.err)
 	}
 	out := filepath.Join(dir, "time")
-	timed := append(common, "--steps", "50", "--out", out, "--log-jsonl", filepath.Join(dir, "log"))
+	timed := append(common, "--steps", "50", "--out", out, "--log-jsonl", filepath.Join(dir, "log"),
+		"--log-csv", filepath.Join(dir, "csv"), "--tensorboard", filepath.Join(dir, "events"))
 	first := decode[stopped](t, must(t, append(timed, "--max-time", "1ns")...).out)
 	if first.Stop != "time" || first.Steps != 1 || first.Interrupted {
 		t.Errorf("%+v", first)
 	}
-	for _, other := range [][2]string{{"--lr", "0.1"}, {"--seed", "1"}, {"--rank", "4"}, {"--batch-size", "4"}, {"--optimizer", "lion"}} {
+	for _, other := range [][2]string{{"--lr", "0.1"}, {"--seed", "1"}, {"--rank", "4"}, {"--batch-size", "4"}, {"--optimizer", "adafactor"}} {
 		r := run(t, append(timed, "--resume", out+"-checkpoints", other[0], other[1])...)
 		if want := other[0]; r.code != 1 || !strings.Contains(r.err, want+" ") || !strings.Contains(r.err, "was made with") {
 			t.Errorf("%v: exit code %d, %s", other, r.code, r.err)
@@ -144,6 +145,12 @@ func TestStopEarly(t *testing.T) {
 	}
 	if log, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || strings.Count(string(log), "\n") != 50 {
 		t.Errorf("log: %v, %s", err, log)
+	}
+	if log, err := os.ReadFile(filepath.Join(dir, "csv")); err != nil || strings.Count(string(log), "\n") != 51 || !strings.Contains(string(log), "\n50,") {
+		t.Errorf("CSV: %v, %s", err, log)
+	}
+	if events, err := os.ReadDir(filepath.Join(dir, "events")); err != nil || len(events) != 2 {
+		t.Errorf("event files: %v, %v", events, err)
 	}
 	if r := run(t, append(common, "--resume", filepath.Join(dir, "none"))...); r.code != 1 || !strings.Contains(r.err, "no checkpoint") {
 		t.Errorf("no checkpoint: exit code %d, %s", r.code, r.err)

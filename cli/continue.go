@@ -110,8 +110,8 @@ type note struct {
 
 // note makes it, with the log on the disk up to there.
 func (j *job) note() (any, error) {
-	if err := j.log.sync(); err != nil {
-		return nil, fmt.Errorf("--log-jsonl: %w", err)
+	if err := j.log.Sync(); err != nil {
+		return nil, fmt.Errorf("log: %w", err)
 	}
 	r := &j.report
 	n := note{Device: deviceName(r.Device), Tokens: r.Tokens, Seconds: r.Seconds, Steps: r.Steps, Base: r.Base, Before: r.Before}

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -84,10 +84,10 @@ func TestNumbers(t *testing.T) {
 func TestLive(t *testing.T) {
 	var b strings.Builder
 	p := newProgress(&output{talk: &b, live: true}, 3)
-	p.step(stepRecord{Step: 1, Loss: 2, Tokens: 100, duration: 10 * time.Second})
-	p.step(stepRecord{Step: 2, Loss: 2, Tokens: 100, duration: 10 * time.Second}) // too soon to be shown
+	p.step(runlog.Record{Step: 1, Loss: 2, Tokens: 100, StepMS: 10_000})
+	p.step(runlog.Record{Step: 2, Loss: 2, Tokens: 100, StepMS: 10_000}) // too soon to be shown
 	p.say("note")
-	p.step(stepRecord{Step: 3, Loss: 1.5, Tokens: 100, duration: 10 * time.Second})
+	p.step(runlog.Record{Step: 3, Loss: 1.5, Tokens: 100, StepMS: 10_000})
 	p.line.clear()
 	want := "\r\x1b[Kstep 1/3  loss 2.0000  10 tokens/s  20s left\r\x1b[Knote\n\r\x1b[Kstep 3/3  loss 1.5000  10 tokens/s  0s left\r\x1b[K"
 	if b.String() != want {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/demo"
@@ -30,7 +31,7 @@ type job struct {
 	checked   *data.Examination
 	method    peft.Method
 	run       *transformer.Run
-	log       *logFile
+	log       runlog.Writer
 	report    report
 	sample    *sampleReport // of report; nil: none
 	prompt    []int32       // of the sample
@@ -53,7 +54,7 @@ func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 			return nil, errors.Join(err, j.close())
 		}
 	}
-	if j.log, err = openLog(p.logFile, p.logged()); err != nil {
+	if j.log, err = openLogs(p.logs, p.logged()); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
 	if err := j.fillReport(c); err != nil {
@@ -294,5 +295,8 @@ func (j *job) close() error {
 	if j.files != nil {
 		err = errors.Join(err, j.files.Close())
 	}
-	return errors.Join(err, j.log.close(), j.base.Close())
+	if j.log != nil {
+		err = errors.Join(err, j.log.Close())
+	}
+	return errors.Join(err, j.base.Close())
 }

@@ -43,7 +43,7 @@ type plan struct {
 	samplePrompt           string
 
 	out       string
-	logFile   string
+	logs      map[string]string // by flag
 	saveEvery int
 	keep      int    // checkpoints; 0: two, and none at the end
 	resume    string // --resume
@@ -73,7 +73,10 @@ func newPlan(c *cli.Context) (*plan, error) {
 		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
 		metric: tune.Metric(c.String("metric")), patience: c.Int("early-stop"), keepBest: c.Bool("keep-best") || c.Int("early-stop") > 0,
 		maxTime: c.Duration("max-time"),
-		out:     c.String("out"), logFile: c.String("log-jsonl"), saveEvery: c.Int("save-every"), keep: c.Int("keep"), resume: c.String("resume"),
+		out:     c.String("out"), logs: map[string]string{}, saveEvery: c.Int("save-every"), keep: c.Int("keep"), resume: c.String("resume"),
+	}
+	for _, f := range logFlags {
+		p.logs[f.name] = c.String(f.name)
 	}
 	return p, p.readSizing(c)
 }

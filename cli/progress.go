@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"time"
+
+	"github.com/gpupeft/gpupeft/peft/runlog"
 )
 
 // liveLine is a line of a terminal that is written again and again. Elsewhere it
@@ -63,10 +65,10 @@ func roundUp(n int) int {
 	}
 }
 
-func (p *progress) step(r stepRecord) {
+func (p *progress) step(r runlog.Record) {
 	p.sum, p.n = p.sum+r.Loss, p.n+1
 	p.tokens += r.Tokens
-	p.spent += r.duration
+	p.spent += time.Duration(r.StepMS * float64(time.Millisecond))
 	rate := float64(p.tokens) / p.spent.Seconds()
 	p.taken++
 	left := time.Duration(float64(p.spent) / float64(p.taken) * float64(p.steps-r.Step)).Round(time.Second)

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -50,7 +51,7 @@ type report struct {
 	// What the run was made with: enough to make it again.
 	Build       build          `json:"build"`
 	ModelSHA256 string         `json:"model_sha256"` // see tune.Fingerprint
-	Config      map[string]any `json:"config"` // flags as they took effect
+	Config      map[string]any `json:"config"`       // flags as they took effect
 }
 
 // dataReport says what was read.
@@ -114,10 +115,10 @@ func (j *job) fillReport(c *cli.Context) (err error) {
 }
 
 // add counts a step.
-func (r *report) add(s stepRecord) {
+func (r *report) add(s runlog.Record) {
 	r.Steps, r.Epochs, r.TrainLoss = s.Step, s.Epoch, number(s.Loss)
 	r.Tokens += s.Tokens
-	r.Seconds += s.duration.Seconds()
+	r.Seconds += s.StepMS / 1000
 	r.TokensPerS = float64(r.Tokens) / r.Seconds
 }
 

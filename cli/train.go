@@ -6,32 +6,23 @@ import (
 	"iter"
 	"time"
 
-	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
-// stepRecord is a line of --log-jsonl.
-type stepRecord struct {
-	Step       int      `json:"step"`
-	Epoch      float64  `json:"epoch"`
-	Loss       float64  `json:"loss"` // mean over the step's targets, before the update
-	LR         float64  `json:"lr"`
-	GradNorm   float64  `json:"grad_norm"` // before clipping
-	Tokens     int      `json:"tokens"`    // of the step, without virtual ones and padding
-	TokensPerS float64  `json:"tokens_per_s"`
-	StepMS     float64  `json:"step_ms"`
-	ValLoss    *float64 `json:"val_loss,omitempty"` // where it was measured after the step
-
-	duration time.Duration
-}
-
-func newRecord(s peft.Step, stepsPerEpoch int) stepRecord {
-	return stepRecord{
-		Step: s.Step, Epoch: float64(s.Step) / float64(stepsPerEpoch), Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
-		TokensPerS: float64(s.Tokens) / s.Duration.Seconds(), StepMS: float64(s.Duration) / float64(time.Millisecond), duration: s.Duration,
+// record is what the logs have of a step.
+func (j *job) record(s tune.Step, stepsPerEpoch int) runlog.Record {
+	r := runlog.Record{
+		Step: s.Step.Step, Epoch: float64(s.Step.Step) / float64(stepsPerEpoch), Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
+		TokensPerS: float64(s.Tokens) / s.Duration.Seconds(), StepMS: float64(s.Duration) / float64(time.Millisecond),
+		PeakBytes: j.backend.Memory().Peak,
 	}
+	if s.Score != nil {
+		r.ValLoss, r.ValPPL, r.Accuracy = &s.Score.Loss, number(s.Score.Perplexity()), &s.Score.Accuracy
+	}
+	return r
 }
 
 // before measures the untuned model, allocates the activations of training, and
@@ -88,10 +79,7 @@ func (j *job) train(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		record := newRecord(s.Step, perEpoch)
-		if s.Score != nil {
-			record.ValLoss = &s.Score.Loss
-		}
+		record := j.record(s, perEpoch)
 		show.step(record)
 		if err := j.took(ctx, s, record, show); err != nil {
 			return err
@@ -101,7 +89,7 @@ func (j *job) train(ctx context.Context) error {
 }
 
 // took prints and logs a step.
-func (j *job) took(ctx context.Context, s tune.Step, record stepRecord, show *progress) error {
+func (j *job) took(ctx context.Context, s tune.Step, record runlog.Record, show *progress) error {
 	r := &j.report
 	if s.Score != nil {
 		sc := scoreFrom(*s.Score)
@@ -116,7 +104,7 @@ func (j *job) took(ctx context.Context, s tune.Step, record stepRecord, show *pr
 	if r.Steps < s.Step.Step { // else its evaluation was interrupted, and it has been counted
 		r.add(record)
 	}
-	if err := j.log.write(record); err != nil {
+	if err := j.log.Write(record); err != nil {
 		return err
 	}
 	if s.Stop == "" {

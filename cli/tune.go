@@ -116,7 +116,9 @@ func tuneFlags() []cli.Flag {
 		&cli.IntFlag{Name: "keep", Category: groupOutput, DefaultText: "2 while it runs, none after", Usage: "keep the newest `N` checkpoints, also after the end"},
 		&cli.StringFlag{Name: "resume", Category: groupOutput, Usage: "go on from the checkpoint in `DIR`; auto: from the newest of --out, or from the start if there is none"},
 		&cli.StringFlag{Name: "config", Category: groupOutput, Usage: "read flags from a YAML `FILE` of lines such as \"batch-size: 4\"; those given here win"},
-		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it"},
+		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it; with --resume, going on"},
+		&cli.StringFlag{Name: "log-csv", Category: groupOutput, Usage: "the same as comma-separated values"},
+		&cli.StringFlag{Name: "tensorboard", Category: groupOutput, Usage: "write TensorBoard's event files into `DIR`"},
 		previewFlag(1),
 		jsonFlag("print one JSON object at the end; the rest goes to standard error"),
 		quietFlag(),
@@ -168,7 +170,7 @@ func (p *program) tune(c *cli.Context) error {
 	if err == nil && j.report.Interrupted {
 		err = errInterrupted
 	}
-	return errors.Join(err, j.log.close())
+	return errors.Join(err, j.log.Close())
 }
 
 // join lists names for the help.
