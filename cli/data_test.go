@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/transformer/demo"
+	"github.com/gpupeft/gpupeft/transformer/tokenizer"
 )
 
 // examined are the fields of data-doctor --json that the tests look at.
@@ -119,6 +123,53 @@ func TestTuneOrders(t *testing.T) {
 				t.Errorf("%d tokens in %d packed rows", got.Tokens, 6*4)
 			}
 		})
+	}
+}
+
+// TestClassAccuracy: the class is the likeliest of the classes, as computed from the
+// losses of files with one answer each.
+func TestClassAccuracy(t *testing.T) {
+	type evaluation struct {
+		Base struct {
+			Loss    float64
+			Targets int
+			Class   *float64 `json:"class_accuracy"`
+		}
+	}
+	dir := t.TempDir()
+	tok, err := tokenizer.Load(demo.Model())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := "text,label\nThe soup was good.,good\nThe soup was bad.,bad\nThe night was long.,not at all good\n"
+	set, err := data.Read(t.Context(), "a.csv", strings.NewReader(table), data.Options{Tokens: tok, Vocab: tok.Size(), MaxLength: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, best, class := 0, 0.0, 0
+	for i := range set.Choices().Len() {
+		c, err := set.Choices().Example(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row, err := json.Marshal(map[string][]int32{"input_ids": c.IDs, "labels": c.Labels})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, dir, "row.jsonl", string(row))).out)
+		if loss := e.Base.Loss * float64(e.Base.Targets); i%3 == 0 || loss < best {
+			best, class = loss, i%3+1
+		}
+		if i%3 == 2 && class == c.Class {
+			right++
+		}
+	}
+	e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, dir, "a.csv", table)).out)
+	if e.Base.Class == nil || *e.Base.Class != float64(right)/3 {
+		t.Errorf("class accuracy %v, want %d of 3", *e.Base.Class, right)
+	}
+	if r := must(t, "eval", "--device", "cpu", "--data", filepath.Join(dir, "a.csv")); !strings.Contains(r.out, "class") {
+		t.Errorf("got %q", r.out)
 	}
 }
 

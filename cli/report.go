@@ -218,10 +218,14 @@ func (j *job) printResult(w io.Writer) error {
 }
 
 func exactTitle(s *score) string {
-	if s.Exact == nil {
-		return ""
+	title := ""
+	if s.Exact != nil {
+		title += "exact\t"
 	}
-	return "exact\t"
+	if s.Class != nil {
+		title += "class\t"
+	}
+	return title
 }
 
 // row returns the cells of a table.
@@ -229,6 +233,9 @@ func (s *score) row() string {
 	text := fmt.Sprintf("%s\t%s\t%.1f %%\t", loss(s), perplexity(s), 100*s.Accuracy)
 	if s.Exact != nil {
 		text += fmt.Sprintf("%.1f %%\t", 100**s.Exact)
+	}
+	if s.Class != nil {
+		text += fmt.Sprintf("%.1f %%\t", 100**s.Class)
 	}
 	return text
 }

@@ -16,8 +16,9 @@ import (
 type score struct {
 	Loss       *float64 `json:"loss"` // mean over the targets, in nats
 	Perplexity *float64 `json:"perplexity"`
-	Accuracy   float64  `json:"accuracy"`              // targets that had the highest logit
-	Exact      *float64 `json:"exact_match,omitempty"` // rows whose whole completion had, EOS aside
+	Accuracy   float64  `json:"accuracy"`                 // targets that had the highest logit
+	Exact      *float64 `json:"exact_match,omitempty"`    // rows whose whole completion had, EOS aside
+	Class      *float64 `json:"class_accuracy,omitempty"` // rows whose class was the likeliest of the classes
 	Targets    int      `json:"targets"`
 }
 
@@ -46,6 +47,37 @@ func (b *base) evaluate(ctx context.Context, r *transformer.Run, s *data.Set, ba
 		sc.Exact = number(float64(matches.right) / float64(matches.rows))
 	}
 	return sc, nil
+}
+
+// classify returns how many rows of a classification have the class whose answer is the
+// likeliest.
+func classify(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*float64, error) {
+	row, right := 0, 0
+	var losses []float64 // of the row's answers so far
+	for l, err := range peft.Losses(ctx, r, data.Once(s.Choices(), batch)) {
+		if err != nil {
+			return nil, err
+		}
+		for each := l.Each; len(each) > 0; {
+			sum := 0.0
+			for _, loss := range each[:len(s.Classes[len(losses)].IDs)] {
+				sum += float64(loss)
+			}
+			each = each[len(s.Classes[len(losses)].IDs):]
+			if losses = append(losses, sum); len(losses) < len(s.Classes) {
+				continue
+			}
+			e, err := s.Example(row)
+			if err != nil {
+				return nil, err
+			}
+			if slices.Index(losses, slices.Min(losses)) == e.Class-1 {
+				right++
+			}
+			row, losses = row+1, losses[:0]
+		}
+	}
+	return number(float64(right) / float64(row)), nil
 }
 
 // exactMatches counts the rows whose completion the model would generate word for

@@ -51,7 +51,7 @@ func (j *job) openSample(*cli.Context) (err error) {
 		if len(j.prompt) == 0 || j.format() == data.Text || j.format() == data.TextRows {
 			j.prompt = e.IDs[:min(sampleStart, len(e.IDs)-1)]
 		} else {
-			s.Expected = j.tokens.Decode(e.Completion(), true)
+			s.Expected = j.tokens.Decode(firstAnswer(e), true)
 		}
 		s.Prompt = j.tokens.Decode(j.prompt, true)
 	}
@@ -64,6 +64,16 @@ func (j *job) openSample(*cli.Context) (err error) {
 	}
 	j.sample = &s
 	return nil
+}
+
+// firstAnswer returns the targets behind the prompt: of a conversation, the first answer.
+func firstAnswer(e data.Example) []int32 {
+	first := max(1, len(e.Prompt()))
+	end := first
+	for end < len(e.Labels) && e.Labels[end] != transformer.Masked {
+		end++
+	}
+	return e.Labels[first:end]
 }
 
 func (j *job) format() data.Format { return j.trainData.Format }

@@ -210,6 +210,22 @@ func TestClassesOfParts(t *testing.T) {
 	}
 }
 
+// TestChoices: each row comes with each class.
+func TestChoices(t *testing.T) {
+	s := read(t, "a.csv", "text,label\na,yes\nb,perhaps\nc,yes\n", options())
+	c := s.Choices()
+	if c.Len() != 6 || s.Longest() != s.Length(1)+4 {
+		t.Fatalf("%d choices of up to %d tokens", c.Len(), s.Longest())
+	}
+	for i := range c.Len() {
+		e, err := c.Example(i)
+		want := example(append([]int32{bos}, ids(string("abc"[i/2])+"\nLabel:")...), ids([]string{" yes", " perhaps"}[i%2]))
+		if err != nil || !slices.Equal(e.IDs, want.IDs) || !slices.Equal(e.Labels, want.Labels) || len(e.IDs) > s.Longest() {
+			t.Errorf("choice %d: %v, %v; want %v", i, e, err, want)
+		}
+	}
+}
+
 // TestCutSays: what MaxLength takes away is counted, and the rows are named.
 func TestCutSays(t *testing.T) {
 	o := options()

@@ -90,13 +90,14 @@ func (s *Set) Tokens() int {
 	return n
 }
 
-// Longest returns the length of the longest example.
+// Longest returns a length that no example exceeds, nor any of Choices: that of the
+// longest example, with room for the longest class in place of the shortest.
 func (s *Set) Longest() int {
 	n := 0
 	for _, p := range s.places {
 		n = max(n, p.length())
 	}
-	return n
+	return n + s.spread()
 }
 
 // Head returns the first n examples, or all if n is 0.
