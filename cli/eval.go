@@ -119,7 +119,7 @@ func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (
 		return nil, err
 	}
 	defer r.Close()
-	return b.evaluate(c.Context, r, s, batch)
+	return b.evaluate(c.Context, r, s, s.Format, batch)
 }
 
 func (e *evaluation) print(w io.Writer) error {
