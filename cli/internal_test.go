@@ -8,9 +8,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/peft"
-	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/peft/runlog"
-	"github.com/gpupeft/gpupeft/transformer"
 )
 
 func TestChooseAuto(t *testing.T) {
@@ -92,21 +90,5 @@ func TestLive(t *testing.T) {
 	want := "\r\x1b[Kstep 1/3  loss 2.0000  10 tokens/s  20s left\r\x1b[Knote\n\r\x1b[Kstep 3/3  loss 1.5000  10 tokens/s  0s left\r\x1b[K"
 	if b.String() != want {
 		t.Errorf("got %q", b.String())
-	}
-}
-
-func TestMajority(t *testing.T) {
-	row := func(answer int32) data.Example {
-		return data.Example{IDs: []int32{1, answer}, Labels: []int32{transformer.Masked, answer}}
-	}
-	train := data.List{row(5), row(6), row(6), row(5), row(6)}
-	valid := data.List{row(6), row(5), row(6), row(6)}
-	decode := func(ids []int32) string { return fmt.Sprint(ids) }
-	if m, err := majorityOf(train, valid, decode); err != nil || m == nil || m.Completion != "[6]" || m.Exact != 0.75 {
-		t.Errorf("got %+v", m)
-	}
-	different := data.List{row(1), row(2), row(3), row(4)}
-	if m, err := majorityOf(different, valid, decode); err != nil || m != nil {
-		t.Errorf("answers that all differ: %+v", m)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/peft/baseline"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/peft/tune"
@@ -109,7 +110,13 @@ func (j *job) fillReport(c *cli.Context) (err error) {
 		j.report.Data.HeldOut = j.valid.Len()
 	}
 	if j.tokens != nil && j.valid != nil && j.trainData.Format.Answers() {
-		j.report.Majority, err = majorityOf(j.trainData, j.valid, func(ids []int32) string { return j.tokens.Decode(ids, true) })
+		a, err := baseline.Majority(j.trainData, j.valid)
+		if err != nil {
+			return err
+		}
+		if a != nil {
+			j.report.Majority = &majority{j.tokens.Decode(a.IDs, true), a.Right}
+		}
 	}
 	return err
 }

@@ -22,10 +22,10 @@ type score struct {
 	Targets    int      `json:"targets"`
 }
 
-// evaluate scores a run, of rows with completions also by exact matches.
-func (b *base) evaluate(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*score, error) {
+// evaluate scores a run, of rows with answers also by exact matches.
+func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, f data.Format, batch int) (*score, error) {
 	var total transformer.Loss
-	var matches exactMatches
+	var matches tune.Matches
 	at := 0 // in s
 	for l, err := range peft.Losses(ctx, r, data.Once(s, batch)) {
 		if err != nil {
@@ -38,13 +38,13 @@ func (b *base) evaluate(ctx context.Context, r *transformer.Run, s *data.Set, ba
 				return nil, err
 			}
 			n := e.Targets()
-			matches.add(e, right[:n], b.stop)
+			matches.Add(e, right[:n], b.stop)
 			right = right[n:]
 		}
 	}
 	sc := newScore(total)
-	if s.Format.Answers() {
-		sc.Exact = number(float64(matches.right) / float64(matches.rows))
+	if f.Answers() {
+		sc.Exact = matches.Share()
 	}
 	return sc, nil
 }
@@ -80,26 +80,6 @@ func classify(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (
 	return number(float64(right) / float64(row)), nil
 }
 
-// exactMatches counts the rows whose completion the model would generate word for
-// word by taking the most likely token each time: that is so where each target is
-// the most likely one, given those before it. Whether the model then stops isn't
-// asked, as an untuned one can't know the format.
-type exactMatches struct{ rows, right int }
-
-// add counts a row, given which of its targets are the most likely tokens.
-func (m *exactMatches) add(e data.Example, right []bool, stop []int32) {
-	if last := len(e.Labels) - 1; slices.Contains(stop, e.Labels[last]) {
-		right = right[:len(right)-1]
-	}
-	if len(right) == 0 {
-		return
-	}
-	m.rows++
-	if !slices.Contains(right, false) {
-		m.right++
-	}
-}
-
 // library returns what decides about stopping and the best.
 func (s *score) library() tune.Score {
 	loss := math.NaN()
@@ -125,38 +105,25 @@ type majority struct {
 	Exact      float64 `json:"exact_match"`
 }
 
-// maxClasses is how many different completions still look like classes.
-const maxClasses = 20
+// longestOf is the length of a source's longest example.
+func longestOf(s data.Source) int {
+	n := 0
+	for i := range s.Len() {
+		n = max(n, s.Length(i))
+	}
+	return n
+}
 
-// majorityOf returns the training rows' most frequent completion and how often it
-// is right on the held-out rows; nil unless the answers look like classes.
-func majorityOf(train, valid data.Source, decode func(ids []int32) string) (*majority, error) {
-	counts := map[string]int{}
-	var best []int32
-	for i := range train.Len() {
-		e, err := train.Example(i)
-		if err != nil {
-			return nil, err
-		}
-		c := e.Completion()
-		key := fmt.Sprint(c)
-		counts[key]++
-		if best == nil || counts[key] > counts[fmt.Sprint(best)] {
-			best = c
-		}
+// scoreBare evaluates the model without what is trained.
+func (j *job) scoreBare(ctx context.Context, s data.Source) (*score, error) {
+	length := longestOf(s)
+	if positions := j.model.Config.MaxPositions; length > positions {
+		return nil, fmt.Errorf("sequences of %d tokens for a model with %d positions", length, positions)
 	}
-	if len(counts) > min(maxClasses, train.Len()/2) {
-		return nil, nil
+	r, err := j.model.NewRun(transformer.RunOptions{Batch: j.plan.micro, Length: length})
+	if err != nil {
+		return nil, err
 	}
-	right := 0
-	for i := range valid.Len() {
-		e, err := valid.Example(i)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Equal(e.Completion(), best) {
-			right++
-		}
-	}
-	return &majority{decode(best), float64(right) / float64(valid.Len())}, nil
+	defer r.Close()
+	return j.evaluate(ctx, r, s, j.valid.Format, j.plan.micro)
 }

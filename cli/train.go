@@ -39,7 +39,7 @@ func (j *job) before(ctx context.Context) error {
 		}
 	}
 	if j.valid != nil {
-		if r.Base, err = j.scoreBase(ctx); err != nil {
+		if r.Base, err = j.scoreBare(ctx, j.valid); err != nil {
 			return err
 		}
 	}
@@ -48,22 +48,12 @@ func (j *job) before(ctx context.Context) error {
 	}
 	r.Before = r.Base
 	if m, ok := methodNamed(j.plan.method); !ok || !m.silent || j.plan.initAdapter != "" {
-		if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.plan.micro); err != nil {
+		if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.valid.Format, j.plan.micro); err != nil {
 			return err
 		}
 	}
 	j.out.say("held-out  loss %s for the bare model, %s before training", loss(r.Base), loss(r.Before))
 	return nil
-}
-
-// scoreBase evaluates the model without what is trained.
-func (j *job) scoreBase(ctx context.Context) (*score, error) {
-	r, err := j.model.NewRun(transformer.RunOptions{Batch: j.plan.micro, Length: j.valid.Longest()})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return j.evaluate(ctx, r, j.valid, j.plan.micro)
 }
 
 // train takes the steps. An interrupt ends it after the step that is running.
@@ -140,7 +130,7 @@ func (j *job) tuneJob() tune.Job {
 	}
 	if j.valid != nil {
 		t.Evaluate = func(ctx context.Context) (tune.Score, error) {
-			s, err := j.evaluate(ctx, j.run, j.valid, p.micro)
+			s, err := j.evaluate(ctx, j.run, j.valid, j.valid.Format, p.micro)
 			if err != nil {
 				return tune.Score{}, err
 			}

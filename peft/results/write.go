@@ -109,7 +109,15 @@ func (t *Table) HTML(w io.Writer, made string) error {
 }
 
 // name names what the rows of a group have in common.
-func (t *Table) name(r Row) string { return r.Model + " on " + r.Data }
+func (t *Table) name(r Row) string {
+	switch {
+	case r.Model == "" && r.Data == "":
+		return t.Title
+	case r.Model == "" || r.Data == "":
+		return r.Model + r.Data
+	}
+	return r.Model + " on " + r.Data
+}
 
 // note explains the numbers.
 func (t *Table) note() string {
