@@ -120,7 +120,7 @@ func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (
 	}
 	defer r.Close()
 	sc, err := b.evaluate(c.Context, r, s, s.Format, batch)
-	if err == nil && len(s.Classes) > 1 {
+	if err == nil && len(s.Classes) > 1 && c.Bool("mask-prompt") { // else rows don't say where the answer begins
 		sc.Class, err = classify(c.Context, r, s, batch)
 	}
 	return sc, err

@@ -52,32 +52,33 @@ func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, 
 // classify returns how many rows of a classification have the class whose answer is the
 // likeliest.
 func classify(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*float64, error) {
-	row, right := 0, 0
+	choices, at, right := s.Choices(), 0, 0
 	var losses []float64 // of the row's answers so far
-	for l, err := range peft.Losses(ctx, r, data.Once(s.Choices(), batch)) {
+	for l, err := range peft.Losses(ctx, r, data.Once(choices, batch)) {
 		if err != nil {
 			return nil, err
 		}
-		for each := l.Each; len(each) > 0; {
-			sum := 0.0
-			for _, loss := range each[:len(s.Classes[len(losses)].IDs)] {
-				sum += float64(loss)
-			}
-			each = each[len(s.Classes[len(losses)].IDs):]
-			if losses = append(losses, sum); len(losses) < len(s.Classes) {
-				continue
-			}
-			e, err := s.Example(row)
+		each := l.Each
+		for range min(batch, choices.Len()-at) {
+			e, err := choices.Example(at)
 			if err != nil {
 				return nil, err
 			}
-			if slices.Index(losses, slices.Min(losses)) == e.Class-1 {
-				right++
+			sum := 0.0
+			for _, loss := range each[:e.Targets()] {
+				sum += float64(loss)
 			}
-			row, losses = row+1, losses[:0]
+			each = each[e.Targets():]
+			at++
+			if losses = append(losses, sum); len(losses) == len(s.Classes) {
+				if slices.Index(losses, slices.Min(losses)) == e.Class-1 {
+					right++
+				}
+				losses = losses[:0]
+			}
 		}
 	}
-	return number(float64(right) / float64(row)), nil
+	return number(float64(right) / float64(s.Len())), nil
 }
 
 // library returns what decides about stopping and the best.
