@@ -3,9 +3,9 @@
 // Formula:  rms           s[n] = √(mean_d x[n,d]² + eps)
 //           rms_backward  out[n,d] += dr[n]·x[n,d]/(D·r), r being rms of x
 //           divide        out[n,d] = x[n,d]/dr[n], or with accumulate, out += that
-//           divide_ds     s[n] = −Σ_d y[n,d]·x[n,d]/dr[n]²
-// Shapes:   out, x, y [N, cols] Elems; s, dr [N]
-// Bindings: 0 out (or s), 1 x, 2 y, 3 dr, 4 params; only those that a formula names
+//           divide_ds     s[n] = −Σ_d dout[n,d]·x[n,d]/dr[n]²
+// Shapes:   out, x, dout [N, cols] Elems; s, dr [N]
+// Bindings: 0 out (or s), 1 x, 2 dout, 3 dr, 4 params; only those that a formula names
 // Grid:     one workgroup per row, folded over x and y
 // Consts:   THREADS, the size of a workgroup, a power of two; Elem, of elem1 or elem4 with reduce
 
@@ -19,7 +19,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read_write> s: array<f32>;
 @group(0) @binding(1) var<storage, read> x: array<Elem>;
-@group(0) @binding(2) var<storage, read> y: array<Elem>;
+@group(0) @binding(2) var<storage, read> dout: array<Elem>;
 @group(0) @binding(3) var<storage, read> dr: array<f32>;
 @group(0) @binding(4) var<uniform> p: Params;
 
@@ -53,7 +53,7 @@ fn divide_ds(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
     let start = row * p.cols;
     var products = Elem(0.0);
     for (var c = lane; c < p.cols; c += THREADS) {
-        products += y[start + c] * x[start + c];
+        products += dout[start + c] * x[start + c];
     }
     let along = sum_lanes(lane, total(products));
     if (lane == 0u) {
