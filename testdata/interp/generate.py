@@ -69,11 +69,18 @@ def loss_of(logits, tokens):
 def with_gradients(model, tokens, metric, hooks=()):
     """Activations and gradients of all hooks; the logits."""
     model.zero_grad()
-    cache, forward, backward = model.get_caching_hooks(incl_bwd=True)
-    with model.hooks(fwd_hooks=[*hooks, *forward], bwd_hooks=backward):
+    cache, forward, _ = model.get_caching_hooks()
+    gradients = {}
+
+    def add(grad, hook):
+        # TransformerLens computes ln1 three times, for queries, keys and values: its gradient is the sum of all calls,
+        # where its own caching hooks keep the last.
+        gradients[hook.name + "_grad"] = gradients.get(hook.name + "_grad", 0) + grad.detach().clone()
+
+    with model.hooks(fwd_hooks=[*hooks, *forward], bwd_hooks=[(lambda name: True, add)]):
         logits = model(tokens)
         metric(logits).backward()
-    return {k: v.detach().clone() for k, v in cache.items()}, logits.detach()
+    return {k: v.detach().clone() for k, v in cache.items()} | gradients, logits.detach()
 
 
 def names(model):
@@ -290,6 +297,8 @@ def main():
         write_hooks(model, tokens, out)
         write_edits(model, tokens, out)
         write_scores(kind, hf, model, folded, tokens, out)
+        for name in os.listdir(out):
+            os.chmod(os.path.join(out, name), 0o644)
         print(kind, f"logits within {difference:.1e} of HF", flush=True)
 
 
