@@ -135,12 +135,7 @@ func (s *session) layout(p transformer.Point) layout {
 	if !p.Layered() && p != transformer.Embed {
 		tokens = s.kept
 	}
-	keys := len(s.tokens)
-	for _, a := range s.o.Adapters {
-		if x, ok := a.(interface{ PrefixTokens() int }); ok {
-			keys += x.PrefixTokens()
-		}
-	}
+	keys := len(s.tokens) + prefixTokens(s.o.Adapters)
 	return newLayout(s.model.Config, p, s.batch, tokens, keys)
 }
 
@@ -232,11 +227,7 @@ func (s *session) rows() []int32 {
 
 // capture runs the sequences.
 func (s *session) capture(ctx context.Context, ids [][]int32) (*Trace, error) {
-	batch := transformer.Batch{IDs: ids}
-	for range ids {
-		batch.Tasks = append(batch.Tasks, s.o.Task)
-	}
-	batch = s.run.WithPrompt(batch)
+	batch := withPrompt(s.run, ids, s.o.Task)
 	if err := s.run.Forward(ctx, batch); err != nil {
 		return nil, err
 	}
