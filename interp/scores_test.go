@@ -69,3 +69,60 @@ func TestPatternsAgainstTransformerLens(t *testing.T) {
 		}
 	})
 }
+
+// TestDirectAgainstTransformerLens: shares are right, and sum to the logits.
+func TestDirectAgainstTransformerLens(t *testing.T) {
+	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+		want := loadScores(t, kind).Direct
+		ids := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}
+		got, err := interp.Direct(t.Context(), m, ids, interp.NextTokens(ids), interp.DirectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		withinTable(t, "heads", got.Heads, want.DLA)
+		withinTable(t, "MLPs", interp.Table{got.MLPs}, interp.Table{want.MLP})
+		withinTable(t, "rest", interp.Table{{got.Embed, got.Logit}}, interp.Table{{want.Embed, want.Logit}})
+		const maxSum = 1e-5
+		for position := range ids[0] {
+			terms := []interp.Term{{Position: position, Token: 7, Weight: 1}, {Position: position, Token: 11, Weight: -1}}
+			a, err := interp.Direct(t.Context(), m, ids, terms, interp.DirectOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := math.Abs(a.Sum() - a.Logit); !(d <= maxSum*max(1, math.Abs(a.Logit))) {
+				t.Errorf("position %d: shares sum to %v, the logits to %v", position, a.Sum(), a.Logit)
+			}
+		}
+	})
+}
+
+// TestEffectsAgainstTransformerLens: ablation, patching, and its estimate.
+func TestEffectsAgainstTransformerLens(t *testing.T) {
+	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+		s := loadScores(t, kind)
+		clean, other, want := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}, s.Other, s.Effects
+		metric := interp.LogitDiff([]int32{5}, []int32{9})
+		base := capture(t, m, clean, interp.Options{Metric: interp.Loss(clean)})
+		golden.NearNumber(t, "loss", base.Value, want.Loss, golden.MaxLossError)
+		for name, c := range map[string]struct {
+			want interp.Table
+			got  func() (interp.Table, error)
+		}{
+			"ablation": {want.Ablation, func() (interp.Table, error) {
+				return interp.Ablation(t.Context(), m, clean, interp.Loss(clean), interp.Zero(), interp.Options{})
+			}},
+			"patched": {want.Patched, func() (interp.Table, error) {
+				return interp.PatchHeads(t.Context(), m, clean, other, metric, interp.Options{})
+			}},
+			"attribution": {want.Attribution, func() (interp.Table, error) {
+				return interp.AttributionPatch(t.Context(), m, clean, other, metric, interp.Options{})
+			}},
+		} {
+			got, err := c.got()
+			if err != nil {
+				t.Fatal(err)
+			}
+			withinTable(t, name, got, c.want)
+		}
+	})
+}
