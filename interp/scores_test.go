@@ -126,3 +126,33 @@ func TestEffectsAgainstTransformerLens(t *testing.T) {
 		}
 	})
 }
+
+// TestWeightsAgainstTransformerLens: copying and composition.
+func TestWeightsAgainstTransformerLens(t *testing.T) {
+	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+		want := loadScores(t, kind)
+		for name, f := range map[string]func() (interp.Table, error){
+			"copying":          func() (interp.Table, error) { return interp.Copying(t.Context(), m) },
+			"copying_residual": func() (interp.Table, error) { return interp.CopyingResidual(t.Context(), m) },
+			"copying_top1":     func() (interp.Table, error) { return interp.CopyingTop(t.Context(), m, 1, nil) },
+			"copying_top5":     func() (interp.Table, error) { return interp.CopyingTop(t.Context(), m, 5, nil) },
+		} {
+			got, err := f()
+			if err != nil {
+				t.Fatal(err)
+			}
+			withinTable(t, name, got, want.Scores[name])
+		}
+		c, err := interp.Composition(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, got := range map[string][][][][]float64{"q": c.Q, "k": c.K, "v": c.V} {
+			for l := range got {
+				for h := range got[l] {
+					withinTable(t, name+"-composition", got[l][h], want.Composition[name][l][h])
+				}
+			}
+		}
+	})
+}
