@@ -85,8 +85,8 @@ func check(what, hook string, set *bitset.BitSet, n int) error {
 	if set == nil {
 		return nil
 	}
-	if last, ok := set.PreviousSet(^uint(0) >> 1); ok && int(last) >= n {
-		return fmt.Errorf("%s %d of %s, which has %d: %w", what, last, hook, n, transformer.ErrInput)
+	if beyond, ok := set.NextSet(uint(n)); ok {
+		return fmt.Errorf("%s %d of %s, which has %d: %w", what, beyond, hook, n, transformer.ErrInput)
 	}
 	return nil
 }
