@@ -3,24 +3,13 @@ package interp
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/bits-and-blooms/bitset"
 	"github.com/xrash/smetrics"
 
 	"github.com/gpupeft/gpupeft/transformer"
 )
-
-// Of makes a set: of heads, layers or positions.
-func Of(members ...uint) *bitset.BitSet {
-	set := bitset.New(0)
-	for _, m := range members {
-		set.Set(m)
-	}
-	return set
-}
-
-// has says whether a set has a member; nil is the set of all.
-func has(set *bitset.BitSet, i int) bool { return set == nil || set.Test(uint(i)) }
 
 // siteIndex numbers the sites of a model, so that a set of them is a bit set.
 func siteIndex(s transformer.Site) uint {
@@ -78,7 +67,7 @@ func matching(c *transformer.Config, layers int, glob string) ([]transformer.Sit
 		if match {
 			found = append(found, s)
 		}
-		if d := smetrics.WagnerFischer(glob, name, 1, 1, 1); nearest == "" || d < distance {
+		if d := editDistance(glob, name); nearest == "" || d < distance {
 			nearest, distance = name, d
 		}
 	}
@@ -87,6 +76,18 @@ func matching(c *transformer.Config, layers int, glob string) ([]transformer.Sit
 			glob, layers, nearest, transformer.ErrInput)
 	}
 	return found, nil
+}
+
+// editDistance is between a name and a pattern, which may begin or end anywhere in it if
+// it does so with a star.
+func editDistance(glob, name string) int {
+	core := strings.Trim(glob, "*")
+	if over := len(name) - len(core); over > 0 && strings.HasPrefix(glob, "*") {
+		name = name[over:]
+	} else if over > 0 && strings.HasSuffix(glob, "*") {
+		name = name[:len(core)]
+	}
+	return smetrics.WagnerFischer(core, name, 1, 1, 1)
 }
 
 // wanted returns the set of sites that any of the patterns matches.
