@@ -1,11 +1,18 @@
 package interp_test
 
 import (
+	"errors"
+	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/internal/golden"
 	"github.com/gpupeft/gpupeft/interp"
+	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -156,3 +163,118 @@ func TestWeightsAgainstTransformerLens(t *testing.T) {
 		}
 	})
 }
+
+// TestPromptScore: weight on virtual tokens and prefixes is what the patterns have there, and
+// the other scores are of the text.
+func TestPromptScore(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	g := golden.Load(t, "gemma2")
+	m := g.Model(t, b)
+	prompt, err := peft.Load(t.Context(), os.DirFS(filepath.Join(g.Dir, "adapter_prompt")), m, peft.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prompt.Close()
+	prefix, err := peft.New(t.Context(), m, peft.PrefixConfig{Tokens: 3, Init: peft.InitKeys, Text: []int32{5, 6, 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prefix.Close()
+	ids := [][]int32{{1, 5, 9, 4, 5, 9, 4}}
+	for _, a := range []peft.Method{prompt, prefix} {
+		adapters := []transformer.Adapter{a}
+		lead := a.VirtualTokens() + a.PrefixTokens()
+		got, err := interp.Patterns(t.Context(), m, ids, interp.PatternOptions{Period: 3, BOS: true, Adapters: adapters})
+		if err != nil {
+			t.Fatal(err)
+		}
+		trace := capture(t, m, ids, interp.Options{Hooks: []string{"*hook_pattern"}, Adapters: adapters})
+		for l := range m.Config.Layers {
+			pattern := trace.Activations[fmt.Sprintf("blocks.%d.attn.hook_pattern", l)]
+			queries, keys := pattern.Shape[2], pattern.Shape[3]
+			if want := lead + len(ids[0]); keys != want {
+				t.Fatalf("%d keys, want %d", keys, want)
+			}
+			for h := range m.Config.Heads {
+				var want, previous float64
+				for i := range ids[0] {
+					row := pattern.Values[(h*queries+queries-len(ids[0])+i)*keys:][:keys]
+					for _, p := range row[:lead] {
+						want += float64(p) / float64(len(ids[0]))
+					}
+					if i > 0 {
+						previous += float64(row[lead+i-1]) / float64(len(ids[0])-1)
+					}
+				}
+				if d := math.Abs(got.Scores[interp.Prompt][l][h] - want); !(d < 1e-5) {
+					t.Errorf("L%dH%d: %v on the prompt, want %v", l, h, got.Scores[interp.Prompt][l][h], want)
+				}
+				if d := math.Abs(got.Scores[interp.Previous][l][h] - previous); !(d < 1e-5) {
+					t.Errorf("L%dH%d: previous %v, want %v", l, h, got.Scores[interp.Previous][l][h], previous)
+				}
+			}
+		}
+	}
+}
+
+// TestBaseline: a head that looks at all tokens alike has the baseline's scores.
+func TestBaseline(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	for _, kind := range []string{"llama2", "mistral", "gemma3"} {
+		m := golden.Load(t, kind).Model(t, b)
+		for l := range m.Config.Layers { // no query, no preference
+			q := m.Weights.Layers[l].Proj[transformer.QProj]
+			zeros, err := b.New("zeros", tensor.F32, q.Shape...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer zeros.Close()
+			if err := tensor.WriteFloats(t.Context(), b, zeros, make([]float32, q.Len())); err != nil {
+				t.Fatal(err)
+			}
+			m.Weights.Layers[l].Proj[transformer.QProj] = zeros
+			defer q.Close()
+		}
+		ids := interp.RepeatedTokens(m.Config, 2, 6, 1, nil, 3)
+		got, err := interp.Patterns(t.Context(), m, ids, interp.PatternOptions{Period: 6, BOS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, table := range got.Scores {
+			for l, heads := range table {
+				if want := got.Baseline[name][l]; math.Abs(heads[0]-want) > 1e-5 && !strings.HasSuffix(name, "_abs") {
+					t.Errorf("%s: %s of layer %d is %v, baseline %v", kind, name, l, heads[0], want)
+				}
+			}
+		}
+	}
+}
+
+func TestScoreErrors(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	m := golden.Load(t, "llama2").Model(t, b)
+	ids := [][]int32{{1, 2, 3}}
+	for name, err := range map[string]error{
+		"period":        second(interp.Patterns(t.Context(), m, ids, interp.PatternOptions{Period: 3})),
+		"no sequences":  second(interp.Patterns(t.Context(), m, nil, interp.PatternOptions{})),
+		"id":            second(interp.Patterns(t.Context(), m, [][]int32{{1, 999}}, interp.PatternOptions{})),
+		"no terms":      second(interp.Direct(t.Context(), m, ids, nil, interp.DirectOptions{})),
+		"term":          second(interp.Direct(t.Context(), m, ids, []interp.Term{{Position: 9}}, interp.DirectOptions{})),
+		"top 0":         second(interp.CopyingTop(t.Context(), m, 0, nil)),
+		"top of id":     second(interp.CopyingTop(t.Context(), m, 1, []int32{999})),
+		"other lengths": second(interp.PatchHeads(t.Context(), m, ids, [][]int32{{1, 2}}, interp.Loss(ids), interp.Options{})),
+		"set":           second(interp.ParseSet("1-")),
+	} {
+		if !errors.Is(err, transformer.ErrInput) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if set, err := interp.ParseSet("0,3-5"); err != nil || set.Count() != 4 || !set.Test(4) {
+		t.Errorf("set %v, %v", set, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
