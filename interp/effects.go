@@ -67,7 +67,7 @@ func Ablation(ctx context.Context, m *transformer.Model, ids [][]int32, metric M
 // PatchHeads is the metric of the corrupted sequences when one head's output after the
 // other is as in the clean ones (activation patching).
 func PatchHeads(ctx context.Context, m *transformer.Model, clean, corrupted [][]int32, metric Metric, o Options) (Table, error) {
-	from, err := cleanRun(ctx, m, clean, corrupted, o)
+	from, err := cleanRun(ctx, m, clean, corrupted, "*.hook_z", o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func PatchHeads(ctx context.Context, m *transformer.Model, clean, corrupted [][]
 // sequences, for all heads at once: Σ ∂metric/∂z·(z clean − z corrupted), the gradient
 // being that of the corrupted run (Nanda 2023).
 func AttributionPatch(ctx context.Context, m *transformer.Model, clean, corrupted [][]int32, metric Metric, o Options) (Table, error) {
-	from, err := cleanRun(ctx, m, clean, corrupted, o)
+	from, err := cleanRun(ctx, m, clean, corrupted, "*.hook_z", o)
 	if err != nil {
 		return nil, err
 	}
@@ -100,10 +100,10 @@ func AttributionPatch(ctx context.Context, m *transformer.Model, clean, corrupte
 }
 
 // cleanRun captures what patches are taken from.
-func cleanRun(ctx context.Context, m *transformer.Model, clean, corrupted [][]int32, o Options) (*Trace, error) {
+func cleanRun(ctx context.Context, m *transformer.Model, clean, corrupted [][]int32, hook string, o Options) (*Trace, error) {
 	if len(clean) != len(corrupted) || len(clean) > 0 && len(clean[0]) != len(corrupted[0]) {
 		return nil, fmt.Errorf("clean and corrupted sequences of different number or length: %w", transformer.ErrInput)
 	}
-	o.Hooks, o.Metric, o.Positions, o.Edits = []string{"*.hook_z"}, nil, nil, nil
+	o.Hooks, o.Metric, o.Positions, o.Edits = []string{hook}, nil, nil, nil
 	return Capture(ctx, m, clean, o)
 }

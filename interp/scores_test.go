@@ -32,6 +32,14 @@ type scores struct {
 		Loss, Clean, Corrupted         float64
 		Ablation, Attribution, Patched interp.Table
 	}
+	Sweeps struct {
+		ResidPre interp.Table `json:"resid_pre"`
+		AttnOut  interp.Table `json:"attn_out"`
+		MLPOut   interp.Table `json:"mlp_out"`
+		Path     interp.Table
+		LensTop  [][][]int32 `json:"lens_top"`
+		LensKL   [][]float64 `json:"lens_kl"`
+	}
 }
 
 // period is REPEAT of testdata/interp/generate.py.
@@ -278,3 +286,77 @@ func TestScoreErrors(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// TestSweepsAgainstTransformerLens: activation and path patching.
+func TestSweepsAgainstTransformerLens(t *testing.T) {
+	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+		s := loadScores(t, kind)
+		clean, other, want := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}, s.Other, s.Sweeps
+		metric := interp.LogitDiff([]int32{5}, []int32{9})
+		for point, want := range map[transformer.Point]interp.Table{transformer.ResidPre: want.ResidPre, transformer.AttnOut: want.AttnOut,
+			transformer.MLPOut: want.MLPOut} {
+			got, err := interp.PatchPositions(t.Context(), m, clean, other, point, metric, interp.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			withinTable(t, point.String(), got, want)
+		}
+		receivers := []interp.Receiver{{Layer: 2, Head: 1, Input: transformer.Q}, {Layer: 2, Head: 3, Input: transformer.V}}
+		got, err := interp.PathPatch(t.Context(), m, clean, other, receivers, metric, interp.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		withinTable(t, "path", got, want.Path)
+	})
+}
+
+// TestLensAgainstTransformerLens: guesses and divergences at every layer.
+func TestLensAgainstTransformerLens(t *testing.T) {
+	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+		want := loadScores(t, kind).Sweeps
+		ids := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}
+		got, err := interp.LogitLens(t.Context(), m, ids, 3, interp.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(want.LensKL) {
+			t.Fatalf("%d places, want %d", len(got), len(want.LensKL))
+		}
+		for l, lens := range got {
+			withinTable(t, lens.Hook, interp.Table{lens.KL[0]}, interp.Table{want.LensKL[l]})
+			for p, guesses := range lens.Top[0] {
+				for i, g := range guesses {
+					if g.Token != want.LensTop[l][p][i] {
+						t.Errorf("%s, token %d: guess %d is %d, want %d", lens.Hook, p, i, g.Token, want.LensTop[l][p][i])
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestSteering: a vector steers from one set of texts to the other.
+func TestSteering(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	m := golden.Load(t, "llama3").Model(t, b)
+	const hook = "blocks.2.hook_resid_post"
+	toward, away := [][]int32{{1, 5}, {1, 7, 9}}, [][]int32{{1, 8, 2}}
+	v, err := interp.SteeringVector(t.Context(), m, hook, toward, away, interp.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := func(ids []int32, edits ...interp.Edit) []float32 {
+		trace := capture(t, m, [][]int32{ids}, interp.Options{Hooks: []string{hook}, Edits: edits, Positions: interp.Of(uint(len(ids) - 1))})
+		return trace.Activations[hook].Values
+	}
+	one, two := last(toward[0]), last(toward[1])
+	for i, got := range last(away[0], interp.Edit{Hook: hook, Change: interp.Add(v...)}) {
+		if want := (one[i] + two[i]) / 2; math.Abs(float64(got-want)) > 1e-5*(1+math.Abs(float64(want))) {
+			t.Fatalf("value %d is %v, want %v", i, got, want)
+		}
+	}
+	if _, err := interp.SteeringVector(t.Context(), m, "*", toward, away, interp.Options{}); !errors.Is(err, transformer.ErrInput) {
+		t.Errorf("of all hooks: got %v", err)
+	}
+}

@@ -178,16 +178,49 @@ func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
 	if err := r.checkRows(rows); err != nil {
 		return nil, err
 	}
-	c, m, be := r.model.Config, len(rows), r.model.backend
-	if err := tensor.WriteInts(ctx, be, view(r.head.rows, m), rows); err != nil {
+	if err := tensor.WriteInts(ctx, r.model.backend, view(r.head.rows, len(rows)), rows); err != nil {
 		return nil, err
 	}
+	p := tensor.Begin(r.model.backend)
+	r.unembed(p, len(rows))
+	out, err := r.readLogits(ctx, p, len(rows))
+	if err == nil && r.batch.state == hasLoss {
+		r.batch.state = forwarded // the rows of the loss are gone
+	}
+	return out, err
+}
+
+// LogitsOf returns the logits of any values of the stream [n, D], at most Capacity rows of
+// them, as if they came from the last layer. Taps aren't called: it is not a part of what
+// the run computes.
+func (r *Run) LogitsOf(ctx context.Context, stream []float32) ([]float32, error) {
+	m := len(stream) / r.model.Config.Hidden
+	if r.closed || m < 1 || m > r.Capacity() || len(stream) != m*r.model.Config.Hidden {
+		return nil, fmt.Errorf("logits of %d values in a run for %d×%d: %w", len(stream), r.Capacity(), r.model.Config.Hidden, ErrInput)
+	}
+	tap := r.options.Tap
+	r.options.Tap = nil
+	defer func() { r.options.Tap = tap }()
+	n := r.values(m)
+	if err := tensor.WriteFloats(ctx, r.model.backend, n.in, stream); err != nil {
+		return nil, err
+	}
+	p := tensor.Begin(r.model.backend)
+	r.normalize(p, n, Site{Point: FinalScale}, Site{Point: FinalNormalized})
+	out, err := r.readLogits(ctx, p, m)
+	if err == nil && r.batch.state == hasLoss {
+		r.batch.state = forwarded
+	}
+	return out, err
+}
+
+// readLogits computes the logits of what the last norm has made of m rows.
+func (r *Run) readLogits(ctx context.Context, p *tensor.Pass, m int) ([]float32, error) {
+	c, be := r.model.Config, r.model.backend
 	parts, err := r.parts(m)
 	if err != nil {
 		return nil, err
 	}
-	p := tensor.Begin(be)
-	r.unembed(p, m)
 	out := make([]float32, m*c.VocabSize)
 	for _, pt := range parts {
 		pt.project(r, p, view(r.head.norm, m, c.Hidden))
@@ -206,9 +239,6 @@ func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
 		for i := range m {
 			copy(out[i*c.VocabSize+pt.first:], values[i*pt.size:(i+1)*pt.size])
 		}
-	}
-	if r.batch.state == hasLoss {
-		r.batch.state = forwarded // the rows of the loss are gone
 	}
 	return out, nil
 }

@@ -111,6 +111,14 @@ func queries(c *Config) []int     { return []int{c.Heads, c.HeadDim} }
 func keys(c *Config) []int        { return []int{c.KVHeads, c.HeadDim} }
 func hiddenUnits(c *Config) []int { return []int{c.FFN} }
 
+// String gives the name within a layer: "attn.hook_z", "hook_resid_pre".
+func (p Point) String() string {
+	if p >= numPoints {
+		return fmt.Sprintf("point(%d)", uint8(p))
+	}
+	return pointInfo[p].name
+}
+
 // Points returns all points in the order of the forward pass.
 func Points() []Point {
 	all := make([]Point, numPoints)
@@ -162,13 +170,10 @@ type Site struct {
 
 // String gives TransformerLens' name: "blocks.3.attn.hook_z", "hook_embed".
 func (s Site) String() string {
-	if s.Point >= numPoints {
-		return fmt.Sprintf("blocks.%d.point(%d)", s.Layer, s.Point)
+	if !s.Point.Layered() && s.Point < numPoints {
+		return s.Point.String()
 	}
-	if !s.Point.Layered() {
-		return pointInfo[s.Point].name
-	}
-	return fmt.Sprintf("blocks.%d.%s", s.Layer, pointInfo[s.Point].name)
+	return fmt.Sprintf("blocks.%d.%v", s.Layer, s.Point)
 }
 
 // ParseSite is the inverse of String.

@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import save_file
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens import head_detector as detector
+from transformer_lens import patching
 from transformer_lens.pretrained.weight_conversions.gemma import convert_gemma_weights
 from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
 from transformer_lens.pretrained.weight_conversions.mistral import convert_mistral_weights
@@ -262,6 +263,56 @@ def effects(model, tokens, other):
                     ablation=by_head(model, ablated), attribution=by_head(model, attribution), patched=by_head(model, patched))
 
 
+def sweeps(model, tokens, other):
+    """Activation patching by TransformerLens' own sweeps; path patching to queries of head 1 and values of head 3, last layer."""
+    c, metric = model.cfg, lambda x: x[0, -1, 5] - x[0, -1, 9]
+    _, clean = model.run_with_cache(tokens)
+    _, wrong = model.run_with_cache(other)
+    last, group = c.n_layers - 1, c.n_heads // (c.n_key_value_heads or c.n_heads)
+
+    def path(l, h):
+        if l >= last:
+            return metric(model(tokens))
+
+        def freeze(z, hook):
+            z = clean[hook.name].clone()
+            if hook.layer() == l:
+                z[:, :, h] = wrong[hook.name][:, :, h]
+            return z
+
+        inputs = {}
+
+        def keep(x, hook):
+            inputs[hook.name] = x.clone()
+
+        q, v = f"blocks.{last}.attn.hook_q", f"blocks.{last}.attn.hook_v"
+        model.run_with_hooks(tokens, fwd_hooks=[(lambda n: n.endswith("hook_z"), freeze), (q, keep), (v, keep)])
+
+        def patch(x, hook):
+            head = 1 if hook.name == q else 3 // group
+            x = x.clone()
+            x[:, :, head] = inputs[hook.name][:, :, head]
+            return x
+
+        return metric(model.run_with_hooks(tokens, fwd_hooks=[(q, patch), (v, patch)]))
+
+    with torch.no_grad():
+        lens = []
+        for l in range(c.n_layers + 1):
+            x = clean["resid_post", last] if l == c.n_layers else clean["resid_pre", l]
+            logits = model.unembed(model.ln_final(x))
+            if c.output_logits_soft_cap > 0:
+                logits = c.output_logits_soft_cap * torch.tanh(logits / c.output_logits_soft_cap)
+            lens.append(logits[0].log_softmax(-1))
+        return dict(
+            resid_pre=patching.get_act_patch_resid_pre(model, other, clean, metric).tolist(),
+            attn_out=patching.get_act_patch_attn_out(model, other, clean, metric).tolist(),
+            mlp_out=patching.get_act_patch_mlp_out(model, other, clean, metric).tolist(),
+            path=by_head(model, path),
+            lens_top=[x.topk(3, -1).indices.tolist() for x in lens],
+            lens_kl=[(lens[-1].exp() * (lens[-1] - x)).sum(-1).tolist() for x in lens])
+
+
 def write_scores(kind, hf, model, folded, tokens, out):
     vocab = model.cfg.d_vocab
     half = random_tokens(3, vocab, BATCH, REPEAT)
@@ -275,7 +326,8 @@ def write_scores(kind, hf, model, folded, tokens, out):
     weights, composition = weight_scores(folded, posts)
     scores.update(weights)
     save = dict(tokens=repeated.tolist(), other=other.tolist(), scores=scores, composition=composition,
-                direct=direct(model, cache, tokens, final, posts), effects=effects(model, tokens, other))
+                direct=direct(model, cache, tokens, final, posts), effects=effects(model, tokens, other),
+                sweeps=sweeps(model, tokens, other))
     with open(os.path.join(out, "scores.json"), "w") as f:
         json.dump(save, f)
         f.write("\n")
