@@ -37,7 +37,6 @@ var only = map[string]string{
 	"github.com/dlclark/regexp2":    "transformer/tokenizer",
 	"github.com/bits-and-blooms":    "interp",
 	"github.com/xrash/smetrics":     "interp",
-	"gonum.org/v1/gonum":            "interp",
 	"golang.org/x/text":             "transformer/tokenizer",
 	"golang.org/x/image":            "peft/results",
 	"google.golang.org/protobuf":    "transformer/tokenizer",
