@@ -22,6 +22,7 @@ type scores struct {
 	Other       [][]int32
 	Scores      map[string]interp.Table
 	Composition map[string][][][][]float64
+	Edges       [][3]any
 	Direct      struct {
 		DLA   interp.Table
 		MLP   []float64
@@ -359,4 +360,57 @@ func TestSteering(t *testing.T) {
 	if _, err := interp.SteeringVector(t.Context(), m, "*", toward, away, interp.Options{}); !errors.Is(err, transformer.ErrInput) {
 		t.Errorf("of all hooks: got %v", err)
 	}
+}
+
+// TestEdges: scores are TransformerLens' where it has them; and what reaches a reader over all
+// edges is the whole change of its stream times its gradient.
+func TestEdges(t *testing.T) {
+	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+		s := loadScores(t, kind)
+		clean := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}
+		metric := interp.LogitDiff([]int32{5}, []int32{9})
+		edges, err := interp.Edges(t.Context(), m, clean, s.Other, metric, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		into := map[interp.Node]float64{}
+		for _, e := range edges {
+			got[e.From.String()+"→"+e.To.String()] = e.Score
+			into[e.To] += e.Score
+		}
+		for _, e := range s.Edges {
+			name, want := fmt.Sprint(e[0], "→", e[1]), e[2].(float64)
+			if d := math.Abs(got[name] - want); !(d <= maxScore*max(1, math.Abs(want))) {
+				t.Errorf("%s is %v, want %v", name, got[name], want)
+			}
+		}
+		if kind != "gemma2" && len(s.Edges) != len(edges) {
+			t.Errorf("%d edges, want %d", len(edges), len(s.Edges))
+		}
+		// All readers of a layer's queries, keys and values together have the gradient of the
+		// stream that passes through the first norm.
+		right := capture(t, m, clean, interp.Options{Hooks: []string{"*"}, Metric: metric})
+		wrong := capture(t, m, s.Other, interp.Options{Hooks: []string{"*"}})
+		for l := range m.Config.Layers {
+			sum := 0.0
+			for node, v := range into {
+				if node.Layer == l && (node.Point == transformer.Q || node.Point == transformer.K || node.Point == transformer.V) {
+					sum += v
+				}
+			}
+			hook := func(p transformer.Point) string { return transformer.Site{Layer: l, Point: p}.String() }
+			want := 0.0
+			pre, mid := right.Gradients[hook(transformer.ResidPre)].Values, right.Gradients[hook(transformer.ResidMid)].Values
+			for i, v := range wrong.Activations[hook(transformer.ResidPre)].Values {
+				want += float64(v-right.Activations[hook(transformer.ResidPre)].Values[i]) * float64(pre[i]-mid[i])
+			}
+			if d := math.Abs(sum - want); !(d <= 1e-3*max(1, math.Abs(want))) {
+				t.Errorf("layer %d: edges into its heads sum to %v, want %v", l, sum, want)
+			}
+		}
+		if _, err := interp.Edges(t.Context(), m, clean, s.Other, metric, 3); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -76,7 +76,9 @@ def with_gradients(model, tokens, metric, hooks=()):
     def add(grad, hook):
         # TransformerLens computes ln1 three times, for queries, keys and values: its gradient is the sum of all calls,
         # where its own caching hooks keep the last.
-        gradients[hook.name + "_grad"] = gradients.get(hook.name + "_grad", 0) + grad.detach().clone()
+        # (Inputs split by heads have calls of several shapes; nobody asks for those.)
+        old = gradients.get(hook.name + "_grad")
+        gradients[hook.name + "_grad"] = grad.detach().clone() if old is None or old.shape != grad.shape else old + grad
 
     with model.hooks(fwd_hooks=[*hooks, *forward], bwd_hooks=[(lambda name: True, add)]):
         logits = model(tokens)
@@ -313,6 +315,42 @@ def sweeps(model, tokens, other):
             lens_kl=[(lens[-1].exp() * (lens[-1] - x)).sum(-1).tolist() for x in lens])
 
 
+def edges(kind, tokens, other):
+    """Edge attribution patching by TransformerLens' hooks of what each head reads: [[from, to, score]]."""
+    _, model = hooked(kind, False)
+    c, metric = model.cfg, lambda x: x[0, -1, 5] - x[0, -1, 9]
+    plain = model(tokens)
+    model.set_use_split_qkv_input(True)
+    model.set_use_attn_result(True)
+    model.set_use_hook_mlp_in(True)
+    assert (model(tokens) - plain).abs().max() < 1e-4
+    clean, _ = with_gradients(model, tokens, metric)
+    _, wrong = model.run_with_cache(other)
+    writers, readers = {"embed": "hook_embed"}, {}
+    for l in range(c.n_layers):
+        for h in range(c.n_heads):
+            writers[f"L{l}H{h}"] = (f"blocks.{l}.attn.hook_result", h)
+            readers[f"L{l}H{h}.q"] = (f"blocks.{l}.hook_q_input", h)
+        for h in range(c.n_key_value_heads or c.n_heads):
+            readers[f"L{l}H{h}.k"] = (f"blocks.{l}.hook_k_input", h)
+            readers[f"L{l}H{h}.v"] = (f"blocks.{l}.hook_v_input", h)
+        writers[f"L{l}.mlp"] = f"blocks.{l}.hook_mlp_out"
+        readers[f"L{l}.mlp"] = f"blocks.{l}.hook_mlp_in"
+    readers["logits"] = f"blocks.{c.n_layers - 1}.hook_resid_post"
+
+    def at(cache, place, suffix=""):
+        return cache[place + suffix] if isinstance(place, str) else cache[place[0] + suffix][:, :, place[1]]
+
+    def before(u, v):
+        if u == "embed" or v == "logits":
+            return True
+        lu, lv = int(u[1]), int(v[1])
+        return lu < lv or lu == lv and "mlp" not in u and "mlp" in v
+
+    return [[u, v, ((at(wrong, pu) - at(clean, pu)) * at(clean, pv, "_grad")).sum().item()]
+            for u, pu in writers.items() for v, pv in readers.items() if before(u, v)]
+
+
 def write_scores(kind, hf, model, folded, tokens, out):
     vocab = model.cfg.d_vocab
     half = random_tokens(3, vocab, BATCH, REPEAT)
@@ -327,7 +365,7 @@ def write_scores(kind, hf, model, folded, tokens, out):
     scores.update(weights)
     save = dict(tokens=repeated.tolist(), other=other.tolist(), scores=scores, composition=composition,
                 direct=direct(model, cache, tokens, final, posts), effects=effects(model, tokens, other),
-                sweeps=sweeps(model, tokens, other))
+                sweeps=sweeps(model, tokens, other), edges=[] if kind == "gemma2" else edges(kind, tokens, other))
     with open(os.path.join(out, "scores.json"), "w") as f:
         json.dump(save, f)
         f.write("\n")
