@@ -1,6 +1,7 @@
 package interp_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gpupeft/gpupeft/internal/backends"
 	"github.com/gpupeft/gpupeft/internal/golden"
 	"github.com/gpupeft/gpupeft/interp"
 	"github.com/gpupeft/gpupeft/peft"
@@ -411,6 +413,57 @@ func TestEdges(t *testing.T) {
 		}
 		if _, err := interp.Edges(t.Context(), m, clean, s.Other, metric, 3); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestSteer: a run with a cache that is steered gives the logits of a whole one with the edit.
+func TestSteer(t *testing.T) {
+	backends.Each(t, func(t *testing.T, b tensor.Backend) {
+		m := golden.Load(t, "gemma2").Model(t, b)
+		v := make([]float32, m.Config.Hidden)
+		for i := range v {
+			v[i] = float32(i%5) / 3
+		}
+		var file bytes.Buffer
+		const hook = "blocks.1.hook_mlp_out"
+		if err := interp.WriteSteering(&file, nil, interp.Steering{Hook: hook, Vector: v, Factor: 2}); err != nil {
+			t.Fatal(err)
+		}
+		read, err := interp.ReadSteering(bytes.NewReader(file.Bytes()), int64(file.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		steer, err := interp.NewSteer(t.Context(), m, read...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer steer.Close()
+		r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: 3, Context: 8, Hooks: steer.Hooks()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		ids := []int32{1, 5, 9, 4, 7}
+		for _, part := range [][]int32{ids[:3], ids[3:]} {
+			if err := r.Forward(t.Context(), transformer.Batch{IDs: [][]int32{part}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := r.Logits(t.Context(), r.LastRows())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range v {
+			v[i] *= 2
+		}
+		want := capture(t, m, [][]int32{ids}, interp.Options{Positions: interp.Of(4), Edits: []interp.Edit{{Hook: hook, Change: interp.Add(v...)}}})
+		within(t, "logits", got, want.Logits.Values, maxLogit)
+		for name, s := range map[string]interp.Steering{"size": {Hook: hook, Vector: v[1:]}, "hook": {Hook: "nothing", Vector: v},
+			"pattern": {Hook: "blocks.0.attn.hook_pattern", Vector: v}} {
+			if _, err := interp.NewSteer(t.Context(), m, s); !errors.Is(err, transformer.ErrInput) {
+				t.Errorf("%s: got %v", name, err)
+			}
 		}
 	})
 }
