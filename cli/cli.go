@@ -78,7 +78,7 @@ func (p *program) app() *cli.App {
 		},
 		Commands: []*cli.Command{
 			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
-			p.captureCommand(), p.inspectHeadsCommand(), p.convertCommand(), p.combineCommand(), p.mergeCommand(), p.reportCommand(),
+			p.captureCommand(), p.inspectHeadsCommand(), p.steerCommand(), p.convertCommand(), p.combineCommand(), p.mergeCommand(), p.reportCommand(),
 			p.quantizeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}

@@ -177,3 +177,42 @@ func TestCapture(t *testing.T) {
 		}
 	}
 }
+
+func TestSteer(t *testing.T) {
+	dir := t.TempDir()
+	toward := write(t, dir, "toward.txt", "Review: good soup. Verdict: good\n\nReview: fresh soup. Verdict: good\n")
+	away := write(t, dir, "away.txt", "Review: bad soup. Verdict: bad\n")
+	vector := filepath.Join(dir, "v.safetensors")
+	if r := must(t, "steer", "--device", "cpu", "--toward", toward, "--away", away, "--out", vector); !strings.Contains(r.out, "blocks.2.hook_resid_pre, from 2 texts and 1 text") {
+		t.Errorf("%q", r.out)
+	}
+	generate := func(more ...string) string {
+		return must(t, append([]string{"generate", "--device", "cpu", "--max-tokens", "12", "-p", "Review: Hugo ate the soup."}, more...)...).out
+	}
+	plain := generate()
+	if got := generate("--steer", vector+":0"); got != plain {
+		t.Errorf("steered by nothing: %q, want %q", got, plain)
+	}
+	if got := generate("--steer", vector+":30"); got == plain {
+		t.Errorf("steered far: still %q", got)
+	}
+	other := filepath.Join(dir, "other.safetensors")
+	must(t, "steer", "--device", "cpu", "--toward", toward, "--away", away, "--out", other, "--hook", "blocks.1.attn.hook_z")
+	generate("--steer", other)
+	for line, want := range map[string]string{
+		"steer --away x --out y": "--toward is missing",
+		"steer --out /tmp/x --away " + away + " --toward /nonexistent":                "/nonexistent",
+		"steer --out /nonexistent/x --away " + away + " --toward " + toward:           "/nonexistent",
+		"steer --out /tmp/x --hook nothing --away " + away + " --toward " + toward:    "nearest",
+		"steer --out /tmp/x --hook *hook_z --away " + away + " --toward " + toward:    "one hook",
+		"steer --out /tmp/x --away " + write(t, dir, "e", "\n") + " --toward " + away: "no texts",
+		"generate -p a --steer /nonexistent":                                          "/nonexistent",
+		"generate -p a --steer " + away:                                               "--steer",
+		"generate -p a --model " + golden + "/llama2 --steer " + vector:               "values",
+	} {
+		r := run(t, append(strings.Fields(line), "--device", "cpu")...)
+		if r.code == 0 || !strings.Contains(r.err, want) {
+			t.Errorf("%s: exit code %d, %q", line, r.code, r.err)
+		}
+	}
+}

@@ -59,8 +59,11 @@ func (s *Steer) add(ctx context.Context, m *transformer.Model, v Steering) error
 	return nil
 }
 
-// Hooks add the vectors. Several runs may use them.
+// Hooks add the vectors; those of a nil Steer do nothing. Several runs may use them.
 func (s *Steer) Hooks() transformer.Hooks {
+	if s == nil {
+		return transformer.Hooks{}
+	}
 	return transformer.Hooks{
 		Tap: func(p *tensor.Pass, at transformer.Site, t *tensor.Tensor) {
 			for _, v := range s.vectors[at] {
@@ -79,6 +82,9 @@ func (s *Steer) Hooks() transformer.Hooks {
 
 // Close frees the vectors.
 func (s *Steer) Close() error {
+	if s == nil {
+		return nil
+	}
 	var err error
 	for _, list := range s.vectors {
 		for _, t := range list {
