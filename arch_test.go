@@ -36,6 +36,7 @@ var only = map[string]string{
 	"github.com/mattn/go-isatty":    "cli",
 	"github.com/dlclark/regexp2":    "transformer/tokenizer",
 	"github.com/bits-and-blooms":    "interp",
+	"github.com/xrash/smetrics":     "interp",
 	"golang.org/x/text":             "transformer/tokenizer",
 	"golang.org/x/image":            "peft/results",
 	"google.golang.org/protobuf":    "transformer/tokenizer",

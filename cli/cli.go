@@ -77,8 +77,8 @@ func (p *program) app() *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(), p.convertCommand(),
-			p.combineCommand(), p.mergeCommand(), p.reportCommand(),
+			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
+			p.captureCommand(), p.inspectHeadsCommand(), p.steerCommand(), p.convertCommand(), p.combineCommand(), p.mergeCommand(), p.reportCommand(),
 			p.quantizeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}

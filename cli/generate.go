@@ -31,7 +31,7 @@ func (p *program) generateCommand() *cli.Command {
 		Description: generateDescription,
 		Action:      p.generate,
 		Flags: []cli.Flag{
-			modelFlag(), adaptersFlag(), promptScaleFlag(),
+			modelFlag(), adaptersFlag(), promptScaleFlag(), steerFlag(),
 			chatTemplateFlag("none", "that makes the prompt the question of a conversation"),
 			&cli.StringFlag{Name: "system", Category: groupInput, Usage: "`TEXT` of the system in that conversation"},
 			&cli.IntFlag{Name: "task", Category: groupInput, Usage: "`N` of a prompt for several tasks"},
@@ -77,11 +77,16 @@ func (p *program) generate(c *cli.Context) error {
 		return err
 	}
 	defer with.Close()
+	steer, err := b.openSteering(c)
+	if err != nil {
+		return err
+	}
+	defer steer.Close()
 	tok, err := b.needTokens()
 	if err != nil {
 		return err
 	}
-	g := generation{base: b, with: with, task: c.Int("task"), Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
+	g := generation{base: b, with: with, hooks: steer.Hooks(), task: c.Int("task"), Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
 		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}}}
 	if g.ids, err = b.encodePrompt(c, tok, prompt); err != nil {
 		return err

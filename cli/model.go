@@ -196,7 +196,7 @@ func splitFactor(value string) (name string, factor float64, err error) {
 		return value, 1, nil // which doesn't exist: the error comes with its name
 	}
 	if math.IsNaN(factor) || math.IsInf(factor, 0) {
-		return "", 0, usagef("--adapter %s: no factor", value)
+		return "", 0, usagef("%s: no factor", value)
 	}
 	return value[:i], factor, nil
 }

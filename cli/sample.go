@@ -12,10 +12,11 @@ const promptPiece = 128
 
 // generation is a text to be continued.
 type generation struct {
-	base *base
-	with *adapterSet
-	ids  []int32
-	task int // of a multitask prompt
+	base  *base
+	with  *adapterSet
+	hooks transformer.Hooks // --steer
+	ids   []int32
+	task  int // of a multitask prompt
 	transformer.Generation
 }
 
@@ -24,7 +25,7 @@ type generation struct {
 func (g generation) run(ctx context.Context, emit func(string) error) (ids []int32, text string, err error) {
 	size := g.with.virtual() + len(g.ids) + g.MaxTokens
 	r, err := g.base.model.NewRun(transformer.RunOptions{
-		Batch: 1, Length: min(promptPiece, size), Context: size, Adapters: g.with.adapters,
+		Batch: 1, Length: min(promptPiece, size), Context: size, Adapters: g.with.adapters, Hooks: g.hooks,
 	})
 	if err != nil {
 		return nil, "", err

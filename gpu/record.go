@@ -91,6 +91,8 @@ func (r *recorder) op(o tensor.Op) error {
 		return r.addition(o)
 	case tensor.Scale:
 		return r.scale(o)
+	case tensor.Edit:
+		return r.edit(o)
 	case tensor.Fill:
 		return r.fill(o)
 	case tensor.DivRoot:
@@ -137,12 +139,22 @@ func (r *recorder) op(o tensor.Op) error {
 		return r.rmsnormDX(o)
 	case tensor.RMSNormDW:
 		return r.rmsnormDW(o)
+	case tensor.RMS:
+		return r.rms(o)
+	case tensor.RMSBackward:
+		return r.rmsBackward(o)
+	case tensor.RowDivide:
+		return r.rowDivide(o)
+	case tensor.RowDivideDS:
+		return r.rowDivideDS(o)
 	case tensor.RoPE:
 		return r.rope(o)
 	case tensor.Gated:
 		return r.gated(o)
 	case tensor.GatedBackward:
 		return r.gatedBackward(o)
+	case tensor.AttentionFeatures:
+		return r.attentionFeatures(o)
 	case tensor.Softmax:
 		return r.softmax(o)
 	case tensor.SoftmaxBackward:

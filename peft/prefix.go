@@ -193,7 +193,7 @@ func (c PrefixConfig) keysOf(ctx context.Context, m *transformer.Model, dst []fl
 			p.Do(tensor.Copy{Dst: all, Src: t, Batch: c.Tokens, Rows: 1, DstStride: 2 * c.Layers, DstFirst: 2*at.Layer + i, SrcStride: 1})
 		}
 	}
-	r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: c.Tokens, Tap: tap})
+	r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: c.Tokens, Hooks: transformer.Hooks{Tap: tap}})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ func (s spy) Run(ctx context.Context, ops []tensor.Op) error {
 var unbound = map[string]string{
 	"fill.Out": "shape", "norm.X": "shape",
 	"embed.Extra": "nil", "columns.sums.B": "nil", "gated.Up": "nil", "attention.Segment": "nil", "attention.backward.Segment": "nil", "pattern.scores.Segment": "nil",
+	"features.Segment": "nil", "edit.Shift": "nil",
 }
 
 // TestCheckRefusesBadOperands takes valid operations from the conformance suite
@@ -130,6 +131,7 @@ func TestCheckRefusesBadArguments(t *testing.T) {
 		"beta of one":        step(func(a *tensor.AdamW) { a.Beta2 = 1 }),
 		"negative beta":      step(func(a *tensor.AdamW) { a.Beta1 = -0.1 }),
 		"negative norm":      tensor.ClipNorm{Clip: clip, Sums: x, Max: -1},
+		"no period":          tensor.AttentionFeatures{Heads: h},
 		"cap 0":              tensor.SoftCap{Out: x, X: y},
 		"negative cap":       tensor.SoftCapBackward{DX: x, DOut: y, Out: z, Cap: -1},
 		"negative first id":  tensor.CrossEntropy{Stats: x, Logits: y, Targets: ids, First: -1},

@@ -37,6 +37,14 @@ func (k *task[T]) run(o Op) error {
 		k.rmsNormDX(o)
 	case RMSNormDW:
 		k.rmsNormDW(o)
+	case RMS:
+		k.rms(o)
+	case RMSBackward:
+		k.rmsBackward(o)
+	case RowDivide:
+		k.rowDivide(o)
+	case RowDivideDS:
+		k.rowDivideDS(o)
 	case RoPE:
 		k.fail(k.rope(o))
 	case Attention:
@@ -51,6 +59,8 @@ func (k *task[T]) run(o Op) error {
 		k.attentionMix(o)
 	case AttentionMixBackward:
 		k.attentionMixBackward(o)
+	case AttentionFeatures:
+		k.attentionFeatures(o)
 	case Softmax:
 		k.softmax(o)
 	case SoftmaxBackward:
@@ -63,6 +73,8 @@ func (k *task[T]) run(o Op) error {
 		k.add(o)
 	case Scale:
 		k.scale(o)
+	case Edit:
+		k.edit(o)
 	case Fill:
 		k.fill(o)
 	case DivRoot:

@@ -116,6 +116,21 @@ var gradients = map[string]func(g *graph) (forward, backward []tensor.Op){
 		return ops(tensor.Copy{Dst: y, Src: reshaped(g, b, 1, 5), Batch: 4, Rows: 1, DstStride: 1}, tensor.ColumnScale{Out: y, X: x, S: s, Add: true}),
 			ops(tensor.ColumnScale{Out: dx, X: dy, S: s}, tensor.ColumnSums{Out: ds, A: dy, B: x}, tensor.ColumnSums{Out: db, A: dy})
 	},
+	"norm in steps": func(g *graph) (_, _ []tensor.Op) { // y = x/rms(x)
+		x, dx := g.input(4, 5)
+		s, ds := g.junk(4), g.junk(4)
+		y, dy := g.result(4, 5)
+		return ops(tensor.RMS{Out: s, X: x, Eps: 0.1}, tensor.RowDivide{Out: y, X: x, S: s}),
+			ops(tensor.RowDivide{Out: dx, X: dy, S: s}, tensor.RowDivideDS{DS: ds, DOut: dy, X: x, S: s}, tensor.RMSBackward{DX: dx, DOut: ds, X: x, Eps: 0.1})
+	},
+	"edit": func(g *graph) (_, _ []tensor.Op) { // y = f·x + b
+		x, dx := g.input(4, 5)
+		b, db := g.input(4, 5)
+		f := g.junk(4, 5)
+		y, dy := g.result(4, 5)
+		return ops(tensor.Fill{Out: f, Value: 0.7}, tensor.Scale{Out: y, X: x, Factor: 1}, tensor.Edit{X: y, Factor: f, Shift: b}),
+			ops(tensor.Scale{Out: db, X: dy, Factor: 1}, tensor.Scale{Out: dx, X: dy, Factor: 1}, tensor.Edit{X: dx, Factor: f})
+	},
 	"dropout": func(g *graph) (_, _ []tensor.Op) {
 		x, dx := g.input(4, 15)
 		y, dy := g.result(4, 15)

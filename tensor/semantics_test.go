@@ -92,7 +92,7 @@ func TestAddMeansAdd(t *testing.T) {
 			t.Fatalf("%s: %v", c.Name, err)
 		}
 	}
-	if len(names) != 12 {
+	if len(names) != 13 {
 		t.Errorf("tried %v", names)
 	}
 }

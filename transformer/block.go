@@ -30,7 +30,7 @@ func (r *Run) forward(p *tensor.Pass) {
 		a.Forward(p, x, ids)
 	}
 	r.tap(p, Site{Point: Embed}, x)
-	for l := range c.Layers {
+	for l := range r.layers() {
 		r.forwardAttention(p, l)
 		r.forwardMLPHidden(p, l)
 		r.forwardMLPOut(p, l)
@@ -40,13 +40,13 @@ func (r *Run) forward(p *tensor.Pass) {
 func (r *Run) forwardAttention(p *tensor.Pass, l int) {
 	c, a := r.model.Config, &r.plan.layers[l]
 	r.tap(p, Site{l, ResidPre}, a[ResidPre])
-	r.norm(p, l, Norm1, Norm1Scale, ResidPre)
+	r.norm(p, l, Norm1, ResidPre)
 	r.project(p, l, QProj, Q, Norm1)
 	r.project(p, l, KProj, K, Norm1)
 	r.project(p, l, VProj, V, Norm1)
 	if c.QKNorm {
-		r.norm(p, l, QNorm, QNormScale, Q)
-		r.norm(p, l, KNorm, KNormScale, K)
+		r.norm(p, l, QNorm, Q)
+		r.norm(p, l, KNorm, K)
 	}
 	r.rotate(p, l, RotQ, QNorm)
 	r.rotate(p, l, RotK, KNorm)
@@ -54,7 +54,7 @@ func (r *Run) forwardAttention(p *tensor.Pass, l int) {
 	r.project(p, l, OProj, AttnProj, Z)
 	r.adapt(p, l, AttentionSublayer, AttnProj, ResidPre)
 	if c.PostNorms {
-		r.norm(p, l, AttnOut, Norm1PostScale, AttnProj)
+		r.norm(p, l, AttnOut, AttnProj)
 	} else {
 		r.tap(p, Site{l, AttnOut}, a[AttnOut])
 	}
@@ -65,9 +65,9 @@ func (r *Run) forwardAttention(p *tensor.Pass, l int) {
 func (r *Run) backwardAttention(p *tensor.Pass, l int) {
 	c, d := r.model.Config, &r.plan.grads
 	r.gradTap(p, Site{l, ResidMid}, d[ResidMid])
-	r.gradTap(p, Site{l, AttnOut}, d[ResidMid])
+	r.fork(p, l, AttnOut)
 	if c.PostNorms {
-		r.normBackward(p, l, AttnProj, AttnOut, Norm1PostScale, false)
+		r.normBackward(p, l, AttnProj, AttnOut, false)
 	}
 	r.adaptBackward(p, l, AttentionSublayer, AttnProj, ResidPre)
 	r.projectBackward(p, l, OProj, Z, AttnProj, false)
@@ -75,14 +75,14 @@ func (r *Run) backwardAttention(p *tensor.Pass, l int) {
 	r.rotateBackward(p, l, QNorm, RotQ)
 	r.rotateBackward(p, l, KNorm, RotK)
 	if c.QKNorm {
-		r.normBackward(p, l, Q, QNorm, QNormScale, false)
-		r.normBackward(p, l, K, KNorm, KNormScale, false)
+		r.normBackward(p, l, Q, QNorm, false)
+		r.normBackward(p, l, K, KNorm, false)
 	}
 	r.projectBackward(p, l, QProj, Norm1, Q, false)
 	r.projectBackward(p, l, KProj, Norm1, K, true)
 	r.projectBackward(p, l, VProj, Norm1, V, true)
 	if r.needsNorm1(l) {
-		r.normBackward(p, l, ResidPre, Norm1, Norm1Scale, true)
+		r.normBackward(p, l, ResidPre, Norm1, true)
 	}
 	if r.trainsBelow(l) {
 		r.gradTap(p, Site{l, ResidPre}, d[ResidPre])
@@ -91,7 +91,7 @@ func (r *Run) backwardAttention(p *tensor.Pass, l int) {
 
 func (r *Run) forwardMLPHidden(p *tensor.Pass, l int) {
 	c, a := r.model.Config, &r.plan.layers[l]
-	r.norm(p, l, Norm2, Norm2Scale, ResidMid)
+	r.norm(p, l, Norm2, ResidMid)
 	r.project(p, l, GateProj, MLPPre, Norm2)
 	r.project(p, l, UpProj, MLPPreLinear, Norm2)
 	p.Do(tensor.Gated{Out: a[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
@@ -103,7 +103,7 @@ func (r *Run) forwardMLPOut(p *tensor.Pass, l int) {
 	r.project(p, l, DownProj, MLPProj, MLPPost)
 	r.adapt(p, l, MLPSublayer, MLPProj, ResidMid)
 	if c.PostNorms {
-		r.norm(p, l, MLPOut, Norm2PostScale, MLPProj)
+		r.norm(p, l, MLPOut, MLPProj)
 	} else {
 		r.tap(p, Site{l, MLPOut}, a[MLPOut])
 	}
@@ -114,21 +114,22 @@ func (r *Run) forwardMLPOut(p *tensor.Pass, l int) {
 func (r *Run) backwardMLP(p *tensor.Pass, l int) {
 	c, a, d := r.model.Config, &r.plan.layers[l], &r.plan.grads
 	r.gradTap(p, Site{l, ResidPost}, d[ResidPost])
-	r.gradTap(p, Site{l, MLPOut}, d[ResidPost])
+	r.fork(p, l, MLPOut)
 	if c.PostNorms {
-		r.normBackward(p, l, MLPProj, MLPOut, Norm2PostScale, false)
+		r.normBackward(p, l, MLPProj, MLPOut, false)
 	}
 	r.adaptBackward(p, l, MLPSublayer, MLPProj, ResidMid)
 	r.projectBackward(p, l, DownProj, MLPPost, MLPProj, false)
+	r.gradTap(p, Site{l, MLPPost}, d[MLPPost])
 	p.Do(tensor.GatedBackward{DGate: d[MLPPre], DUp: d[MLPPreLinear], DOut: d[MLPPost], Gate: a[MLPPre], Up: a[MLPPreLinear], Act: c.Act})
 	r.projectBackward(p, l, GateProj, Norm2, MLPPre, false)
 	r.projectBackward(p, l, UpProj, Norm2, MLPPreLinear, true)
-	r.normBackward(p, l, ResidMid, Norm2, Norm2Scale, true)
+	r.normBackward(p, l, ResidMid, Norm2, true)
 }
 
-// backward records the way back, as far down as anything is trained.
-func (r *Run) backward(p *tensor.Pass, scale float32) {
-	r.lossBackward(p, scale)
+// backward records the way back from the stream's gradient behind the last layer, as
+// far down as anything is trained.
+func (r *Run) backward(p *tensor.Pass) {
 	for l := len(r.plan.layers) - 1; l >= 0 && (r.trainsBelow(l) || l == r.adapters.lowest); l-- {
 		if r.options.GradCheckpoint && l < len(r.plan.layers)-1 {
 			r.recompute(p, l)
@@ -143,6 +144,7 @@ func (r *Run) backward(p *tensor.Pass, scale float32) {
 // embedBackward records the gradient of what the embeddings come from.
 func (r *Run) embedBackward(p *tensor.Pass) {
 	a, dx, ids := &r.adapters, r.plan.grads[ResidPre], view(r.input.ids, r.tokens())
+	r.gradTap(p, Site{Point: Embed}, dx)
 	if a.prompt != nil && a.prompt.DRows != nil {
 		p.Do(tensor.EmbedBackward{DTable: a.prompt.DRows, DOut: dx, IDs: ids, Extra: true, Add: true})
 	}
@@ -176,15 +178,3 @@ func (r *Run) needsNorm1(l int) bool {
 
 // tokens is N, the rows of every activation.
 func (r *Run) tokens() int { return r.batch.sequences * r.batch.length }
-
-func (r *Run) tap(p *tensor.Pass, s Site, t *tensor.Tensor) {
-	if r.options.Tap != nil {
-		r.options.Tap(p, s, t)
-	}
-}
-
-func (r *Run) gradTap(p *tensor.Pass, s Site, t *tensor.Tensor) {
-	if r.options.GradTap != nil {
-		r.options.GradTap(p, s, t)
-	}
-}

@@ -65,14 +65,14 @@ func (r *Run) slot(l int, p Point) Site {
 }
 
 // gradSlot is slot for gradients. The stream has one gradient, to which each sublayer
-// adds, and which is that of the sublayer's output as well unless adapters come
+// adds, and which is that of the sublayer's output as well unless something comes
 // between.
 func (r *Run) gradSlot(p Point) Site {
 	switch p = r.aliased(p); p {
 	case ResidMid, ResidPost:
 		p = ResidPre
 	case AttnOut, MLPOut:
-		if !r.adapters.after || r.model.Config.PostNorms {
+		if !r.forks() {
 			p = ResidPre
 		}
 	}
@@ -90,7 +90,7 @@ func (r *Run) aliased(p Point) Point {
 		return Q
 	case p == KNorm && !c.QKNorm:
 		return K
-	case p == AttnZ && !r.adapters.beside:
+	case p == AttnZ && !r.mixes():
 		return Z
 	}
 	return p
@@ -110,46 +110,45 @@ func (r *Run) kept(p Point) bool {
 	return true
 }
 
-// has says whether the run computes a point.
-func (r *Run) has(p Point) bool {
-	switch c := r.model.Config; p {
-	case Embed: // outside the layers
-		return false
-	case QNormScale, KNormScale:
-		return c.QKNorm
-	case Norm1PostScale, Norm2PostScale:
-		return c.PostNorms
+// has says whether the run computes a point of a layer.
+func (r *Run) has(l int, p Point) bool {
+	switch p {
+	case Norm1Normalized, QNormNormalized, KNormNormalized, Norm1PostNormalized, Norm2Normalized, Norm2PostNormalized:
+		return p.Exists(r.model.Config) && r.showsNorm(l, normOf(p))
 	case Scores, Pattern:
-		return r.options.Patterns
+		return r.showsPattern(l)
 	case AttnStats:
-		return !r.options.Patterns
+		return !r.showsPattern(l)
+	case QNorm, KNorm: // Q and K, where there is no norm
+		return true
 	}
-	return true
+	return p.Layered() && p.Exists(r.model.Config)
 }
 
-// hasGrad says whether a point has a gradient: statistics have none.
-func (r *Run) hasGrad(p Point) bool {
+// hasGrad says whether a point of a layer has a gradient. That of a norm's divisor is
+// part of the steps.
+func (r *Run) hasGrad(l int, p Point) bool {
 	switch p {
-	case Norm1Scale, Norm2Scale, QNormScale, KNormScale, Norm1PostScale, Norm2PostScale, AttnStats:
+	case Norm1Scale, Norm2Scale, QNormScale, KNormScale, Norm1PostScale, Norm2PostScale:
+		return p.Exists(r.model.Config) && r.showsNorm(l, normOf(p))
+	case AttnStats:
 		return false
 	}
-	return r.has(p)
+	return r.has(l, p)
 }
 
 // newPlan lays out the activations for sequences of the given length, which see
 // so many keys. get returns the tensor for a slot.
 func (r *Run) newPlan(sequences, length, keys int, get func(s Site, grad bool, shape []int) *tensor.Tensor) plan {
-	p := plan{layers: make([]acts, len(r.model.Config.Layers))}
+	p := plan{layers: make([]acts, r.layers())}
 	for l := range p.layers {
 		for point := range numPoints {
-			if r.has(point) {
+			if r.has(l, point) {
 				p.layers[l][point] = get(r.slot(l, point), false, r.shape(point, sequences, length, keys))
 			}
-		}
-	}
-	for point := range numPoints {
-		if r.options.Train && r.hasGrad(point) {
-			p.grads[point] = get(r.gradSlot(point), true, r.shape(point, sequences, length, keys))
+			if r.options.Train && p.grads[point] == nil && r.hasGrad(l, point) {
+				p.grads[point] = get(r.gradSlot(point), true, r.shape(point, sequences, length, keys))
+			}
 		}
 	}
 	return p

@@ -25,32 +25,66 @@ type head struct {
 	rows, inverse  *tensor.Tensor // [N] I32: which tokens, and for each token its row or −1
 	targets        *tensor.Tensor // [N] I32
 	resid, norm    *tensor.Tensor // [N, D]
+	normalized     *tensor.Tensor // [N, D]; nil unless the norm is in steps
 	scale          *tensor.Tensor // [N]
 	stats          *tensor.Tensor // [N, StatsWidth]
 	logits, capped *tensor.Tensor // one part; capped only where there is a soft-cap
+	dlogits        *tensor.Tensor // one part; nil before BackwardFrom
 	dresid, dnorm  *tensor.Tensor // [N, D]; nil without Train
+	dnormalized    *tensor.Tensor // [N, D]; nil unless Train and in steps
+	dscale         *tensor.Tensor // [N]; likewise
 }
 
 // LogitsSize returns the most values of a part of the logits.
 func (r *Run) LogitsSize() int {
 	n, vocab := r.Capacity(), r.model.Config.VocabSize
+	if r.wants(0, UnembedOut) {
+		return n * vocab
+	}
 	return min(n*vocab, max(maxLogits, n*partAlign, vocab))
 }
 
-func newHead(a *arena, c *Config, n, size int, train bool) head {
+func (r *Run) newHead() head {
+	a, c, n := &r.memory, r.model.Config, r.Capacity()
+	room := func(name string, shape ...int) *tensor.Tensor { return a.new(name, tensor.F32, shape...) }
 	h := head{
 		rows: a.new("rows", tensor.I32, n), inverse: a.new("inverse", tensor.I32, n), targets: a.new("targets", tensor.I32, n),
-		resid: a.new("unembed.resid", tensor.F32, n, c.Hidden), norm: a.new("unembed.hook_in", tensor.F32, n, c.Hidden),
-		scale: a.new("ln_final.hook_scale", tensor.F32, n), stats: a.new("stats", tensor.F32, n, tensor.StatsWidth),
-		logits: a.new("unembed.hook_out", tensor.F32, size),
+		resid: room("unembed.resid", n, c.Hidden), norm: room("unembed.hook_in", n, c.Hidden),
+		scale: room("ln_final.hook_scale", n), stats: room("stats", n, tensor.StatsWidth), logits: room("unembed.hook_out", r.LogitsSize()),
+	}
+	steps := r.showsNorm(0, UnembedIn)
+	if steps {
+		h.normalized = room("ln_final.hook_normalized", n, c.Hidden)
 	}
 	if c.FinalSoftCap > 0 {
-		h.capped = a.new("unembed.capped", tensor.F32, size)
+		h.capped = room("unembed.capped", r.LogitsSize())
 	}
-	if train {
-		h.dresid, h.dnorm = a.new("unembed.resid.grad", tensor.F32, n, c.Hidden), a.new("unembed.hook_in.grad", tensor.F32, n, c.Hidden)
+	if r.options.Train {
+		h.dresid, h.dnorm = room("unembed.resid.grad", n, c.Hidden), room("unembed.hook_in.grad", n, c.Hidden)
+		if steps {
+			h.dnormalized, h.dscale = room("ln_final.hook_normalized.grad", n, c.Hidden), room("ln_final.hook_scale.grad", n)
+		}
 	}
 	return h
+}
+
+// values and gradients are the last norm, for m rows.
+func (r *Run) values(m int) norm {
+	h, d := &r.head, r.model.Config.Hidden
+	n := norm{in: view(h.resid, m, d), out: view(h.norm, m, d), rms: view(h.scale, m), w: r.adapters.weights.Norm, dw: r.adapters.grads.Norm}
+	if h.normalized != nil {
+		n.normalized = view(h.normalized, m, d)
+	}
+	return n
+}
+
+func (r *Run) gradients(m int) norm {
+	h, d := &r.head, r.model.Config.Hidden
+	n := norm{in: view(h.dresid, m, d), out: view(h.dnorm, m, d)}
+	if h.dnormalized != nil {
+		n.normalized, n.rms = view(h.dnormalized, m, d), view(h.dscale, m)
+	}
+	return n
 }
 
 // part is a range of the vocabulary.
@@ -104,11 +138,17 @@ func (r *Run) unembedding(lo, hi int) (Linear, error) {
 
 // unembed records the final norm of the chosen rows.
 func (r *Run) unembed(p *tensor.Pass, m int) {
-	c, h := r.model.Config, &r.head
+	n := r.values(m)
 	stream := r.plan.layers[len(r.plan.layers)-1][ResidPost]
-	p.Do(tensor.Gather{Out: view(h.resid, m, c.Hidden), X: stream, Rows: view(h.rows, m)})
-	p.Do(tensor.RMSNorm{Out: view(h.norm, m, c.Hidden), RMS: view(h.scale, m), X: view(h.resid, m, c.Hidden),
-		W: r.adapters.weights.Norm, Eps: c.NormEps, Offset: c.NormOffset})
+	p.Do(tensor.Gather{Out: n.in, X: stream, Rows: view(r.head.rows, m)})
+	r.normalize(p, n, Site{Point: FinalScale}, Site{Point: FinalNormalized})
+	r.tap(p, Site{Point: UnembedIn}, n.out)
+}
+
+// project records a part of the logits.
+func (pt part) project(r *Run, p *tensor.Pass, norm *tensor.Tensor) {
+	pt.w.Forward(p, pt.logits, norm)
+	r.tap(p, Site{Point: UnembedOut}, pt.logits)
 }
 
 // LastRows returns the row of each sequence's last token, for Logits.
@@ -138,19 +178,52 @@ func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
 	if err := r.checkRows(rows); err != nil {
 		return nil, err
 	}
-	c, m, be := r.model.Config, len(rows), r.model.backend
-	if err := tensor.WriteInts(ctx, be, view(r.head.rows, m), rows); err != nil {
+	if err := tensor.WriteInts(ctx, r.model.backend, view(r.head.rows, len(rows)), rows); err != nil {
 		return nil, err
 	}
+	p := tensor.Begin(r.model.backend)
+	r.unembed(p, len(rows))
+	out, err := r.readLogits(ctx, p, len(rows))
+	if err == nil && r.batch.state == hasLoss {
+		r.batch.state = forwarded // the rows of the loss are gone
+	}
+	return out, err
+}
+
+// LogitsOf returns the logits of any values of the stream [n, D], at most Capacity rows of
+// them, as if they came from the last layer. Taps aren't called: it is not a part of what
+// the run computes.
+func (r *Run) LogitsOf(ctx context.Context, stream []float32) ([]float32, error) {
+	m := len(stream) / r.model.Config.Hidden
+	if r.closed || m < 1 || m > r.Capacity() || len(stream) != m*r.model.Config.Hidden {
+		return nil, fmt.Errorf("logits of %d values in a run for %d×%d: %w", len(stream), r.Capacity(), r.model.Config.Hidden, ErrInput)
+	}
+	tap := r.options.Tap
+	r.options.Tap = nil
+	defer func() { r.options.Tap = tap }()
+	n := r.values(m)
+	if err := tensor.WriteFloats(ctx, r.model.backend, n.in, stream); err != nil {
+		return nil, err
+	}
+	p := tensor.Begin(r.model.backend)
+	r.normalize(p, n, Site{Point: FinalScale}, Site{Point: FinalNormalized})
+	out, err := r.readLogits(ctx, p, m)
+	if err == nil && r.batch.state == hasLoss {
+		r.batch.state = forwarded
+	}
+	return out, err
+}
+
+// readLogits computes the logits of what the last norm has made of m rows.
+func (r *Run) readLogits(ctx context.Context, p *tensor.Pass, m int) ([]float32, error) {
+	c, be := r.model.Config, r.model.backend
 	parts, err := r.parts(m)
 	if err != nil {
 		return nil, err
 	}
-	p := tensor.Begin(be)
-	r.unembed(p, m)
 	out := make([]float32, m*c.VocabSize)
 	for _, pt := range parts {
-		pt.w.Forward(p, pt.logits, view(r.head.norm, m, c.Hidden))
+		pt.project(r, p, view(r.head.norm, m, c.Hidden))
 		result := pt.logits
 		if c.FinalSoftCap > 0 {
 			result = view(r.head.capped, m, pt.size)
@@ -167,15 +240,15 @@ func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
 			copy(out[i*c.VocabSize+pt.first:], values[i*pt.size:(i+1)*pt.size])
 		}
 	}
-	if r.batch.state == hasLoss {
-		r.batch.state = forwarded // the rows of the loss are gone
-	}
 	return out, nil
 }
 
 func (r *Run) checkRows(rows []int32) error {
 	if r.closed || r.batch.state == empty {
 		return fmt.Errorf("logits need an open run, after Forward: %w", ErrInput)
+	}
+	if r.layers() < len(r.model.Config.Layers) {
+		return fmt.Errorf("logits behind layer %d of %d: %w", r.layers(), len(r.model.Config.Layers), ErrInput)
 	}
 	if len(rows) == 0 || len(rows) > r.Capacity() {
 		return fmt.Errorf("%d rows of logits in a run for %d: %w", len(rows), r.Capacity(), ErrInput)
@@ -212,7 +285,7 @@ func (l Loss) Add(o Loss) Loss {
 
 // Loss computes the cross-entropy of the last Forward's labels.
 func (r *Run) Loss(ctx context.Context) (Loss, error) {
-	if r.closed || r.batch.state == empty || r.batch.given.Labels == nil {
+	if r.closed || r.batch.state == empty || r.batch.given.Labels == nil || r.layers() < len(r.model.Config.Layers) {
 		return Loss{}, fmt.Errorf("loss needs an open run, after Forward with labels: %w", ErrInput)
 	}
 	m, err := r.uploadTargets(ctx)
@@ -227,7 +300,7 @@ func (r *Run) Loss(ctx context.Context) (Loss, error) {
 	p, c, h := tensor.Begin(r.model.backend), r.model.Config, &r.head
 	r.unembed(p, m)
 	for _, pt := range parts {
-		pt.w.Forward(p, pt.logits, view(h.norm, m, c.Hidden))
+		pt.project(r, p, view(h.norm, m, c.Hidden))
 		p.Do(tensor.CrossEntropy{Stats: view(h.stats, m, tensor.StatsWidth), Logits: pt.logits, Targets: view(h.targets, m),
 			First: pt.first, SoftCap: c.FinalSoftCap})
 	}
@@ -286,12 +359,12 @@ func (r *Run) readLoss(ctx context.Context, m int) (Loss, error) {
 	return l, nil
 }
 
-// lossBackward records the gradient of the stream below the final norm. With
-// more than one part, logits are computed again: only one part is ever held.
+// lossBackward records the gradient of the stream behind the last layer. With more
+// than one part, logits are computed again: only one part is ever held.
 func (r *Run) lossBackward(p *tensor.Pass, scale float32) {
-	c, h, m, stream := r.model.Config, &r.head, r.batch.targets, r.plan.grads[ResidPost]
+	c, h, m := r.model.Config, &r.head, r.batch.targets
 	if m == 0 {
-		p.Do(tensor.Fill{Out: stream})
+		p.Do(tensor.Fill{Out: r.plan.grads[ResidPost]})
 		return
 	}
 	parts, err := r.parts(m)
@@ -299,19 +372,29 @@ func (r *Run) lossBackward(p *tensor.Pass, scale float32) {
 		p.Fail(err)
 		return
 	}
-	norm, dnorm := view(h.norm, m, c.Hidden), view(h.dnorm, m, c.Hidden)
+	norm := view(h.norm, m, c.Hidden)
 	for _, pt := range parts {
 		if len(parts) > 1 {
-			pt.w.Forward(p, pt.logits, norm)
+			pt.project(r, p, norm)
 		}
 		p.Do(tensor.CrossEntropyBackward{Logits: pt.logits, Stats: view(h.stats, m, tensor.StatsWidth), Targets: view(h.targets, m),
 			First: pt.first, SoftCap: c.FinalSoftCap, Scale: scale})
-		pt.w.Backward(p, dnorm, pt.logits, norm, pt.first > 0)
+		r.unembedBackward(p, pt, pt.logits, m)
 	}
-	if dw := r.adapters.grads.Norm; dw != nil {
-		p.Do(tensor.RMSNormDW{DW: dw, DOut: dnorm, X: view(h.resid, m, c.Hidden), RMS: view(h.scale, m), Add: true})
-	}
-	p.Do(tensor.RMSNormDX{DX: view(h.dresid, m, c.Hidden), DOut: dnorm, X: view(h.resid, m, c.Hidden), W: r.adapters.weights.Norm,
-		RMS: view(h.scale, m), Offset: c.NormOffset})
-	p.Do(tensor.Gather{Out: stream, X: view(h.dresid, m, c.Hidden), Rows: view(h.inverse, r.tokens())})
+	r.finalNormBackward(p, m)
+}
+
+// unembedBackward adds a part's share to the gradient of what the output matrix reads.
+func (r *Run) unembedBackward(p *tensor.Pass, pt part, dlogits *tensor.Tensor, m int) {
+	r.gradTap(p, Site{Point: UnembedOut}, dlogits)
+	d := r.model.Config.Hidden
+	pt.w.Backward(p, view(r.head.dnorm, m, d), dlogits, view(r.head.norm, m, d), pt.first > 0)
+}
+
+// finalNormBackward takes the gradient on to the stream, whose other rows have none.
+func (r *Run) finalNormBackward(p *tensor.Pass, m int) {
+	n, d := r.values(m), r.gradients(m)
+	r.gradTap(p, Site{Point: UnembedIn}, d.out)
+	r.normalizeBackward(p, n, d, Site{Point: FinalScale}, Site{Point: FinalNormalized}, false)
+	p.Do(tensor.Gather{Out: r.plan.grads[ResidPost], X: d.in, Rows: view(r.head.inverse, r.tokens())})
 }

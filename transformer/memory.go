@@ -40,7 +40,8 @@ func (r *Run) Memory() RunMemory {
 }
 
 func (h *head) bytes() int64 {
-	return sumBytes(h.rows, h.inverse, h.targets, h.resid, h.norm, h.scale, h.stats, h.logits, h.capped, h.dresid, h.dnorm)
+	return sumBytes(h.rows, h.inverse, h.targets, h.resid, h.norm, h.scale, h.stats, h.logits, h.capped, h.dresid, h.dnorm,
+		h.normalized, h.dlogits, h.dnormalized, h.dscale)
 }
 
 // sumBytes adds up tensors, some of which may be nil.

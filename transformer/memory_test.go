@@ -18,7 +18,7 @@ func TestGradCheckpoint(t *testing.T) {
 			backends.Each(t, func(t *testing.T, b tensor.Backend) {
 				m := golden.Load(t, kind).Model(t, b)
 				grad, tap := embedGradient(t, b, 40, m.Config.Hidden)
-				options := transformer.RunOptions{Batch: 2, Length: 20, Train: true, GradTap: tap}
+				options := transformer.RunOptions{Batch: 2, Length: 20, Train: true, Hooks: transformer.Hooks{GradTap: tap}}
 				all := mustRun(t, m, options)
 				options.GradCheckpoint = true
 				few := mustRun(t, m, options)
@@ -45,8 +45,9 @@ func TestRunMemory(t *testing.T) {
 		m := golden.Load(t, "gemma2").Model(t, b)
 		for name, o := range map[string]transformer.RunOptions{
 			"train":      {Batch: 3, Length: 33, Train: true},
+			"steps":      {Batch: 3, Length: 33, Train: true, Hooks: transformer.Hooks{Wants: everywhere}},
 			"checkpoint": {Batch: 3, Length: 33, Train: true, GradCheckpoint: true},
-			"patterns":   {Batch: 1, Length: 16, Patterns: true},
+			"patterns":   {Batch: 1, Length: 16, Hooks: transformer.Hooks{Wants: everywhere}},
 			"generate":   {Batch: 2, Length: 16, Context: 64},
 		} {
 			before := b.Memory()

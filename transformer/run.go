@@ -23,16 +23,13 @@ type RunOptions struct {
 	// a fraction of the memory for about a third more time. Tap is called again for
 	// a layer that is computed again.
 	GradCheckpoint bool
-	// Patterns computes attention in steps, so that Scores and Pattern exist.
-	Patterns bool
 	// Adapters plug into the run, in this order.
 	Adapters []Adapter
 
-	// Tap, if set, is called for every site while Forward is recorded. It may
-	// record operations that read or change t, which has the site's shape.
-	Tap func(p *tensor.Pass, s Site, t *tensor.Tensor)
-	// GradTap is the same for the gradients in Backward.
-	GradTap func(p *tensor.Pass, s Site, t *tensor.Tensor)
+	// Layers, if positive, is how many layers Forward computes; there are no logits then.
+	Layers int
+
+	Hooks
 }
 
 // Run computes one batch at a time. It belongs to one goroutine.
@@ -55,8 +52,13 @@ type Run struct {
 // NewRun allocates a run. Errors wrap ErrInput, tensor.ErrMemory or what an
 // adapter returns.
 func (m *Model) NewRun(o RunOptions) (*Run, error) {
-	if o.Batch < 1 || o.Length < 1 || o.Context < 0 || (o.Train && o.Context > 0) {
+	switch {
+	case o.Batch < 1 || o.Length < 1 || o.Context < 0 || (o.Train && o.Context > 0):
 		return nil, fmt.Errorf("run for %d×%d tokens, context %d, train %v: %w", o.Batch, o.Length, o.Context, o.Train, ErrInput)
+	case o.Layers < 0 || o.Layers > len(m.Config.Layers) || (o.Train && o.Layers > 0):
+		return nil, fmt.Errorf("run for %d of %d layers, train %v: %w", o.Layers, len(m.Config.Layers), o.Train, ErrInput)
+	case o.GradCheckpoint && o.Edits != nil:
+		return nil, fmt.Errorf("edits with gradient checkpointing, which would make them twice: %w", ErrUnsupported)
 	}
 	r := &Run{model: m, options: o, memory: arena{backend: m.backend}}
 	err := r.attach(o.Adapters)
@@ -84,7 +86,7 @@ func (r *Run) allocate() {
 	}
 	r.input = newInput(&r.memory, r.Capacity(), o.Batch*keys)
 	r.slots = r.allocatePlan(keys)
-	r.head = newHead(&r.memory, c, r.Capacity(), r.LogitsSize(), o.Train)
+	r.head = r.newHead()
 	r.ropes = map[RoPE]*tensor.Tensor{}
 	for _, l := range c.Layers {
 		if r.ropes[l.RoPE] == nil {
@@ -142,9 +144,18 @@ func (r *Run) Backward(ctx context.Context, scale float32) error {
 		return fmt.Errorf("backward needs an open run with Train, after Loss: %w", ErrInput)
 	}
 	p := tensor.Begin(r.model.backend)
-	r.backward(p, scale)
+	r.lossBackward(p, scale)
+	r.backward(p)
 	r.batch.state = forwarded // the logits have become their gradient
 	return p.Submit(ctx)
+}
+
+// layers is how many layers Forward computes.
+func (r *Run) layers() int {
+	if r.options.Layers > 0 {
+		return r.options.Layers
+	}
+	return len(r.model.Config.Layers)
 }
 
 // Reset empties the cache, so that the next Forward starts new sequences.

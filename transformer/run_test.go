@@ -91,7 +91,7 @@ func TestBuffersAreReused(t *testing.T) {
 	backends.Each(t, func(t *testing.T, b tensor.Backend) {
 		m := golden.Load(t, "gemma2").Model(t, b)
 		grad, tap := embedGradient(t, b, 60, m.Config.Hidden)
-		options := transformer.RunOptions{Batch: 3, Length: 20, Train: true, GradTap: tap}
+		options := transformer.RunOptions{Batch: 3, Length: 20, Train: true, Hooks: transformer.Hooks{GradTap: tap}}
 		used := mustRun(t, m, options)
 		for i, lengths := range [][]int{{20, 20, 20}, {3}, {5, 19}, {20, 1, 7}, {2, 2}} {
 			batch := randomBatch(uint64(i), m.Config.VocabSize, lengths...)
@@ -148,7 +148,7 @@ func TestLossInParts(t *testing.T) {
 			defer m.Close()
 			grad, tap := embedGradient(t, b, 40, m.Config.Hidden)
 			batch := randomBatch(2, m.Config.VocabSize, 20, 13)
-			options := transformer.RunOptions{Batch: 2, Length: 20, Train: true, GradTap: tap}
+			options := transformer.RunOptions{Batch: 2, Length: 20, Train: true, Hooks: transformer.Hooks{GradTap: tap}}
 			whole := mustRun(t, m, options)
 			want, wantG := lossAndGradient(t, whole, batch, grad)
 			rows := whole.Rows()
@@ -270,7 +270,7 @@ func TestMaskedBatch(t *testing.T) {
 	backends.Each(t, func(t *testing.T, b tensor.Backend) {
 		m := golden.Load(t, "llama2").Model(t, b)
 		grad, tap := embedGradient(t, b, 4, m.Config.Hidden)
-		r := mustRun(t, m, transformer.RunOptions{Batch: 1, Length: 4, Train: true, GradTap: tap})
+		r := mustRun(t, m, transformer.RunOptions{Batch: 1, Length: 4, Train: true, Hooks: transformer.Hooks{GradTap: tap}})
 		no := int32(transformer.Masked)
 		loss, g := lossAndGradient(t, r, transformer.Batch{IDs: [][]int32{{1, 2, 3}}, Labels: [][]int32{{5, no, no}}}, grad)
 		if loss.Tokens != 0 || loss.Sum != 0 || loss.Mean() != 0 || slices.ContainsFunc(g, func(x float32) bool { return x != 0 }) {

@@ -12,37 +12,47 @@ type Point uint8
 // The points, in the order of the forward pass. B·T is written N; D, F, H, K and h
 // are Config's Hidden, FFN, Heads, KVHeads and HeadDim.
 const (
-	Embed          Point = iota // [N, D] token embeddings as they enter the stream (scaled, for Gemma)
-	ResidPre                    // [N, D] the stream before the layer
-	Norm1Scale                  // [N] the divisor of the first norm
-	Norm1                       // [N, D] what attention reads: normalised, times the weight
-	Q                           // [N, H·h]
-	K                           // [N, K·h]
-	V                           // [N, K·h]
-	QNormScale                  // [N·H], Gemma 3
-	QNorm                       // [N, H·h], Gemma 3
-	KNormScale                  // [N·K], Gemma 3
-	KNorm                       // [N, K·h], Gemma 3
-	RotQ                        // [N, H·h] after the rotary embedding
-	RotK                        // [N, K·h]
-	Scores                      // [B·H·T, keys] masked and soft-capped, only on request
-	Pattern                     // [B·H·T, keys] their softmax, only on request
-	AttnStats                   // [N·H, 2] log-sum-exp of the scores, for the backward pass
-	AttnZ                       // [N, H·h] the heads' mixed values; Z itself, unless an adapter adds to it
-	Z                           // [N, H·h] what the output projection reads
-	AttnProj                    // [N, D] the output projection
-	Norm1PostScale              // [N], Gemma 2 and 3
-	AttnOut                     // [N, D] what attention adds to the stream
-	ResidMid                    // [N, D]
-	Norm2Scale                  // [N]
-	Norm2                       // [N, D] what the MLP reads
-	MLPPre                      // [N, F] gate, before the activation
-	MLPPreLinear                // [N, F] up projection
-	MLPPost                     // [N, F] act(gate)·up
-	MLPProj                     // [N, D] the down projection
-	Norm2PostScale              // [N], Gemma 2 and 3
-	MLPOut                      // [N, D] what the MLP adds to the stream
-	ResidPost                   // [N, D] the stream after the layer
+	Embed               Point = iota // [N, D] token embeddings as they enter the stream (scaled, for Gemma)
+	ResidPre                         // [N, D] the stream before the layer
+	Norm1Scale                       // [N] the divisor of the first norm
+	Norm1Normalized                  // [N, D] what it divides, only on request
+	Norm1                            // [N, D] what attention reads: normalised, times the weight
+	Q                                // [N, H·h]
+	K                                // [N, K·h]
+	V                                // [N, K·h]
+	QNormScale                       // [N·H], Gemma 3
+	QNormNormalized                  // [N, H·h], Gemma 3, only on request
+	QNorm                            // [N, H·h], Gemma 3
+	KNormScale                       // [N·K], Gemma 3
+	KNormNormalized                  // [N, K·h], Gemma 3, only on request
+	KNorm                            // [N, K·h], Gemma 3
+	RotQ                             // [N, H·h] after the rotary embedding
+	RotK                             // [N, K·h]
+	Scores                           // [B·H·T, keys] masked and soft-capped, only on request
+	Pattern                          // [B·H·T, keys] their softmax, only on request
+	AttnStats                        // [N·H, 2] log-sum-exp of the scores, for the backward pass
+	AttnZ                            // [N, H·h] the heads' mixed values; Z itself, unless an adapter adds to it
+	Z                                // [N, H·h] what the output projection reads
+	AttnProj                         // [N, D] the output projection
+	Norm1PostScale                   // [N], Gemma 2 and 3
+	Norm1PostNormalized              // [N, D], only on request
+	AttnOut                          // [N, D] what attention adds to the stream
+	ResidMid                         // [N, D]
+	Norm2Scale                       // [N]
+	Norm2Normalized                  // [N, D], only on request
+	Norm2                            // [N, D] what the MLP reads
+	MLPPre                           // [N, F] gate, before the activation
+	MLPPreLinear                     // [N, F] up projection
+	MLPPost                          // [N, F] act(gate)·up
+	MLPProj                          // [N, D] the down projection
+	Norm2PostScale                   // [N], Gemma 2 and 3
+	Norm2PostNormalized              // [N, D], only on request
+	MLPOut                           // [N, D] what the MLP adds to the stream
+	ResidPost                        // [N, D] the stream after the layer
+	FinalScale                       // [M] the divisor of the last norm, M being the rows that Logits or Loss is for
+	FinalNormalized                  // [M, D] only on request
+	UnembedIn                        // [M, D] what the output matrix reads
+	UnembedOut                       // [M, V] logits before the soft-cap; only a part of V at a time, unless on request
 	numPoints
 )
 
@@ -52,37 +62,47 @@ var pointInfo = [numPoints]struct {
 	name string
 	dims func(c *Config) []int // of one token's values; nil: one row of keys per head
 }{
-	Embed:          {"hook_embed", width},
-	ResidPre:       {"hook_resid_pre", width},
-	Norm1Scale:     {"ln1.hook_scale", one},
-	Norm1:          {"ln1.hook_out", width},
-	Q:              {"attn.hook_q", queries},
-	K:              {"attn.hook_k", keys},
-	V:              {"attn.hook_v", keys},
-	QNormScale:     {"attn.q_norm.hook_scale", func(c *Config) []int { return []int{c.Heads, 1} }},
-	QNorm:          {"attn.q_norm.hook_out", queries},
-	KNormScale:     {"attn.k_norm.hook_scale", func(c *Config) []int { return []int{c.KVHeads, 1} }},
-	KNorm:          {"attn.k_norm.hook_out", keys},
-	RotQ:           {"attn.hook_rot_q", queries},
-	RotK:           {"attn.hook_rot_k", keys},
-	Scores:         {"attn.hook_attn_scores", nil},
-	Pattern:        {"attn.hook_pattern", nil},
-	AttnStats:      {"attn.hook_lse", func(c *Config) []int { return []int{c.Heads, 2} }},
-	AttnZ:          {"attn.hook_z_base", queries},
-	Z:              {"attn.hook_z", queries},
-	AttnProj:       {"attn.hook_out", width},
-	Norm1PostScale: {"ln1_post.hook_scale", one},
-	AttnOut:        {"hook_attn_out", width},
-	ResidMid:       {"hook_resid_mid", width},
-	Norm2Scale:     {"ln2.hook_scale", one},
-	Norm2:          {"ln2.hook_out", width},
-	MLPPre:         {"mlp.hook_pre", hiddenUnits},
-	MLPPreLinear:   {"mlp.hook_pre_linear", hiddenUnits},
-	MLPPost:        {"mlp.hook_post", hiddenUnits},
-	MLPProj:        {"mlp.hook_out", width},
-	Norm2PostScale: {"ln2_post.hook_scale", one},
-	MLPOut:         {"hook_mlp_out", width},
-	ResidPost:      {"hook_resid_post", width},
+	Embed:               {"hook_embed", width},
+	ResidPre:            {"hook_resid_pre", width},
+	Norm1Scale:          {"ln1.hook_scale", one},
+	Norm1Normalized:     {"ln1.hook_normalized", width},
+	Norm1:               {"ln1.hook_out", width},
+	Q:                   {"attn.hook_q", queries},
+	K:                   {"attn.hook_k", keys},
+	V:                   {"attn.hook_v", keys},
+	QNormScale:          {"attn.q_norm.hook_scale", func(c *Config) []int { return []int{c.Heads, 1} }},
+	QNormNormalized:     {"attn.q_norm.hook_normalized", queries},
+	QNorm:               {"attn.q_norm.hook_out", queries},
+	KNormScale:          {"attn.k_norm.hook_scale", func(c *Config) []int { return []int{c.KVHeads, 1} }},
+	KNormNormalized:     {"attn.k_norm.hook_normalized", keys},
+	KNorm:               {"attn.k_norm.hook_out", keys},
+	RotQ:                {"attn.hook_rot_q", queries},
+	RotK:                {"attn.hook_rot_k", keys},
+	Scores:              {"attn.hook_attn_scores", nil},
+	Pattern:             {"attn.hook_pattern", nil},
+	AttnStats:           {"attn.hook_lse", func(c *Config) []int { return []int{c.Heads, 2} }},
+	AttnZ:               {"attn.hook_z_base", queries},
+	Z:                   {"attn.hook_z", queries},
+	AttnProj:            {"attn.hook_out", width},
+	Norm1PostScale:      {"ln1_post.hook_scale", one},
+	Norm1PostNormalized: {"ln1_post.hook_normalized", width},
+	AttnOut:             {"hook_attn_out", width},
+	ResidMid:            {"hook_resid_mid", width},
+	Norm2Scale:          {"ln2.hook_scale", one},
+	Norm2Normalized:     {"ln2.hook_normalized", width},
+	Norm2:               {"ln2.hook_out", width},
+	MLPPre:              {"mlp.hook_pre", hiddenUnits},
+	MLPPreLinear:        {"mlp.hook_pre_linear", hiddenUnits},
+	MLPPost:             {"mlp.hook_post", hiddenUnits},
+	MLPProj:             {"mlp.hook_out", width},
+	Norm2PostScale:      {"ln2_post.hook_scale", one},
+	Norm2PostNormalized: {"ln2_post.hook_normalized", width},
+	MLPOut:              {"hook_mlp_out", width},
+	ResidPost:           {"hook_resid_post", width},
+	FinalScale:          {"ln_final.hook_scale", one},
+	FinalNormalized:     {"ln_final.hook_normalized", width},
+	UnembedIn:           {"unembed.hook_in", width},
+	UnembedOut:          {"unembed.hook_out", func(c *Config) []int { return []int{c.VocabSize} }},
 }
 
 func one(*Config) []int           { return []int{1} }
@@ -90,6 +110,14 @@ func width(c *Config) []int       { return []int{c.Hidden} }
 func queries(c *Config) []int     { return []int{c.Heads, c.HeadDim} }
 func keys(c *Config) []int        { return []int{c.KVHeads, c.HeadDim} }
 func hiddenUnits(c *Config) []int { return []int{c.FFN} }
+
+// String gives the name within a layer: "attn.hook_z", "hook_resid_pre".
+func (p Point) String() string {
+	if p >= numPoints {
+		return fmt.Sprintf("point(%d)", uint8(p))
+	}
+	return pointInfo[p].name
+}
 
 // Points returns all points in the order of the forward pass.
 func Points() []Point {
@@ -119,7 +147,22 @@ func (p Point) size(c *Config, keys int) int {
 	return n
 }
 
-// Site is an activation of a model: a point of a layer. Embed has no layer.
+// Layered says whether every layer has the point: Embed, and what comes after
+// ResidPost, are there once.
+func (p Point) Layered() bool { return p > Embed && p < FinalScale }
+
+// Exists says whether a model has the point at all.
+func (p Point) Exists(c *Config) bool {
+	switch p {
+	case QNormScale, QNormNormalized, QNorm, KNormScale, KNormNormalized, KNorm:
+		return c.QKNorm
+	case Norm1PostScale, Norm1PostNormalized, Norm2PostScale, Norm2PostNormalized:
+		return c.PostNorms
+	}
+	return p < numPoints
+}
+
+// Site is an activation of a model: a point of a layer, 0 where the point isn't layered.
 type Site struct {
 	Layer int
 	Point Point
@@ -127,28 +170,24 @@ type Site struct {
 
 // String gives TransformerLens' name: "blocks.3.attn.hook_z", "hook_embed".
 func (s Site) String() string {
-	if s.Point >= numPoints {
-		return fmt.Sprintf("blocks.%d.point(%d)", s.Layer, s.Point)
+	if !s.Point.Layered() && s.Point < numPoints {
+		return s.Point.String()
 	}
-	if s.Point == Embed {
-		return pointInfo[Embed].name
-	}
-	return fmt.Sprintf("blocks.%d.%s", s.Layer, pointInfo[s.Point].name)
+	return fmt.Sprintf("blocks.%d.%v", s.Layer, s.Point)
 }
 
 // ParseSite is the inverse of String.
 func ParseSite(name string) (Site, error) {
-	if name == pointInfo[Embed].name {
-		return Site{Point: Embed}, nil
-	}
 	rest, ok := strings.CutPrefix(name, "blocks.")
 	number, point, found := strings.Cut(rest, ".")
 	layer, err := strconv.Atoi(number)
-	if ok && found && err == nil && layer >= 0 {
-		for p := ResidPre; p < numPoints; p++ {
-			if pointInfo[p].name == point {
-				return Site{Layer: layer, Point: p}, nil
-			}
+	inLayer := ok && found && err == nil && layer >= 0
+	for _, p := range Points() {
+		switch {
+		case !p.Layered() && pointInfo[p].name == name:
+			return Site{Point: p}, nil
+		case p.Layered() && inLayer && pointInfo[p].name == point:
+			return Site{layer, p}, nil
 		}
 	}
 	return Site{}, fmt.Errorf("hook name %q: %w", name, ErrInput)

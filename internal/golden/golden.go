@@ -91,8 +91,25 @@ func Load(t testing.TB, kind string) *Golden {
 // read reads golden.safetensors and golden.json of a directory.
 func read(t testing.TB, dir string, values any) (floats map[string][]float32, ints map[string][]int32, shapes map[string][]int) {
 	t.Helper()
+	readJSON(t, filepath.Join(dir, "golden.json"), values)
+	return readTensors(t, dir, "golden")
+}
+
+func readJSON(t testing.TB, file string, values any) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, values)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readTensors(t testing.TB, dir, base string) (floats map[string][]float32, ints map[string][]int32, shapes map[string][]int) {
+	t.Helper()
 	floats, ints, shapes = map[string][]float32{}, map[string][]int32{}, map[string][]int{}
-	c, err := safetensors.Open(os.DirFS(dir), "golden")
+	c, err := safetensors.Open(os.DirFS(dir), base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,13 +127,6 @@ func read(t testing.TB, dir string, values any) (floats map[string][]float32, in
 			continue
 		}
 		floats[name] = tensor.Unpack(nil, tensor.F32, data)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
-	if err == nil {
-		err = json.Unmarshal(data, values)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 	return floats, ints, shapes
 }
@@ -184,19 +194,27 @@ func Real(v []float32, b transformer.Batch, width int) []float32 {
 	return out
 }
 
-// Near fails unless the normalised mean squared error is within the limit.
-func Near(t testing.TB, what string, got, want []float32, limit float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
-	}
+// Distance is the normalised mean squared error of got.
+func Distance(got, want []float32) float64 {
 	var num, den float64
 	for i, w := range want {
 		d := float64(got[i]) - float64(w)
 		num += d * d
 		den += float64(w) * float64(w)
 	}
-	if e := num / den; !(e <= limit) && num != 0 {
+	if num == 0 {
+		return 0
+	}
+	return num / den
+}
+
+// Near fails unless the normalised mean squared error is within the limit.
+func Near(t testing.TB, what string, got, want []float32, limit float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	if e := Distance(got, want); !(e <= limit) {
 		t.Errorf("%s: NMSE %.3g, want at most %g", what, e, limit)
 	}
 }

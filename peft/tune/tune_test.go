@@ -401,7 +401,8 @@ func TestDiverged(t *testing.T) {
 					p.Do(tensor.Fill{Out: x, Value: float32(math.NaN())})
 				}
 			}
-			r, err := b.model.NewRun(transformer.RunOptions{Batch: 2, Length: 40, Train: true, Adapters: []transformer.Adapter{m}, GradTap: tap})
+			r, err := b.model.NewRun(transformer.RunOptions{Batch: 2, Length: 40, Train: true, Adapters: []transformer.Adapter{m},
+				Hooks: transformer.Hooks{GradTap: tap}})
 			if err != nil {
 				t.Fatal(err)
 			}

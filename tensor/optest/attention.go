@@ -117,3 +117,22 @@ func (g *grid) pattern() {
 		}, "pattern/%s", name)
 	})
 }
+
+func (g *grid) features() {
+	geometries(func(name string, h tensor.Heads, segmented bool) {
+		if h.Heads == 8 { // as pattern
+			return
+		}
+		g.scores(func(in *inputs) []tensor.Op {
+			queries := []int{h.Batch * h.Queries, h.Heads * h.Dim}
+			keys := []int{h.Batch * h.Keys, h.KVHeads * h.Dim}
+			segment := segments(in, h, segmented)
+			q, k, stats := in.normal(queries...), in.normal(keys...), in.normal(h.Batch*h.Queries*h.Heads, 2)
+			return []tensor.Op{
+				tensor.Attention{Z: in.normal(queries...), Stats: stats, Q: q, K: k, V: in.normal(keys...), Segment: segment, Heads: h},
+				tensor.AttentionFeatures{Out: in.normal(h.Batch*h.Queries*h.Heads, tensor.NumFeatures), Q: q, K: k, Stats: stats,
+					IDs: in.below(h.Batch*h.Keys, 0, 5), Segment: segment, Heads: h, Sink: h.First, Period: 1 + h.Dim%5, Lead: h.Prefix},
+			}
+		}, "features/%s", name)
+	})
+}

@@ -1,6 +1,10 @@
 package optest
 
-import "github.com/gpupeft/gpupeft/tensor"
+import (
+	"math"
+
+	"github.com/gpupeft/gpupeft/tensor"
+)
 
 // flatLengths adds lengths beyond one dispatch of a small grid.
 func flatLengths() []int { return append([]int{1023, 4100, 70001}, lengths...) }
@@ -35,6 +39,23 @@ func (g *grid) elementwise() {
 				tensor.SoftCapBackward{DX: in.normal(n), DOut: in.normal(n), Out: out, Cap: 1.5},
 			}
 		}, "softcap/%d", n)
+	}
+}
+
+func (g *grid) edit() {
+	for _, n := range flatLengths() {
+		g.add(func(in *inputs) []tensor.Op {
+			masked := func(i int) float32 {
+				if i%3 == 1 {
+					return float32(math.Inf(-1))
+				}
+				return float32(in.NormFloat64())
+			}
+			return []tensor.Op{
+				tensor.Edit{X: in.values(tensor.F32, masked, n), Factor: in.normal(n)},
+				tensor.Edit{X: in.values(tensor.F32, masked, n), Factor: in.normal(n), Shift: in.normal(n)},
+			}
+		}, "edit/%d", n)
 	}
 }
 

@@ -36,6 +36,23 @@ func (g *grid) rmsNorm() {
 	}
 }
 
+func (g *grid) normSteps() {
+	for at, s := range rowShapes() {
+		n, d := s[0], s[1]
+		add := at%2 == 1
+		g.add(func(in *inputs) []tensor.Op {
+			divisor := in.values(tensor.F32, func(int) float32 { return 0.5 + in.Float32() }, n)
+			x := in.normal(n, d)
+			return []tensor.Op{
+				tensor.RMS{Out: in.normal(n), X: x, Eps: 0.1},
+				tensor.RMSBackward{DX: in.normal(n, d), DOut: in.normal(n), X: x, Eps: 0.1},
+				tensor.RowDivide{Out: in.normal(n, d), X: x, S: divisor, Add: add},
+				tensor.RowDivideDS{DS: in.normal(n), DOut: in.normal(n, d), X: x, S: divisor},
+			}
+		}, "normsteps/%dx%d/add=%v", n, d, add)
+	}
+}
+
 func (g *grid) columns() {
 	for at, s := range rowShapes() {
 		n, d := s[0], s[1]

@@ -1,0 +1,368 @@
+package cli
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/gpupeft/gpupeft/interp"
+	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+const inspectHeadsDescription = `Says what each attention head does: how much it looks at the previous token, at itself,
+at the first token, at an earlier copy of the token, and at what followed that copy
+(induction); how wide it looks; how much its output raises the logit of the right token
+(direct logit attribution), and of the token that it attends to (copying). The baseline is
+what a head would have that looked at all tokens alike.
+
+Without a text, the tokens are random and repeated, which shows induction at its clearest.
+
+Examples:
+   gpupeft inspect-heads
+   gpupeft inspect-heads --model llama-q4_0.gguf --random 50 --batch 10 --json > heads.json
+   gpupeft inspect-heads --model llama --adapter adapter -p "When Mary and John went to the \
+      shop, John gave a drink to" --target " Mary" --foil " John" --ablate`
+
+func (p *program) inspectHeadsCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "inspect-heads",
+		Usage:       "say what each attention head does",
+		UsageText:   "gpupeft inspect-heads [options]",
+		Description: inspectHeadsDescription,
+		Action:      p.inspectHeads,
+		Flags: append(textFlags(),
+			&cli.IntFlag{Name: "random", Category: groupInput, Value: 50, Usage: "without a text: `N` random tokens, twice"},
+			&cli.IntFlag{Name: "batch", Category: groupInput, Value: 10, Usage: "`N` random sequences"},
+			&cli.Uint64Flag{Name: "seed", Category: groupInput, Usage: "the same `N` gives the same random tokens"},
+			&cli.StringFlag{Name: "target", Category: groupInput, DefaultText: "each next token", Usage: "`TOKEN`, as text or id, whose logit after the text is attributed"},
+			&cli.StringFlag{Name: "foil", Category: groupInput, Usage: "`TOKEN` whose logit is subtracted from the target's"},
+			&cli.StringFlag{Name: "corrupted", Category: groupInput, Usage: "`TEXT` of as many tokens, with another answer: adds the attribution of the difference to heads"},
+			&cli.BoolFlag{Name: "ablate", Category: groupScores, DisableDefaultText: true, Usage: "add what removing each head does: one run for each"},
+			&cli.BoolFlag{Name: "weights", Category: groupScores, Value: true, Usage: "add the copying scores of the weights; --weights=false leaves them out"},
+			&cli.BoolFlag{Name: "composition", Category: groupScores, DisableDefaultText: true, Usage: "add how much each head reads of each earlier one"},
+			&cli.StringSliceFlag{Name: "score", Category: groupScores, DefaultText: "the most telling", Usage: "`NAME` of a score to show, several between commas"},
+			&cli.StringFlag{Name: "layers", Category: groupScores, DefaultText: "all", Usage: "`LIST` of layers to show the best heads of: 0,3-5"},
+			&cli.StringFlag{Name: "heads", Category: groupScores, DefaultText: "all", Usage: "`LIST` of heads, likewise"},
+			&cli.IntFlag{Name: "top", Category: groupScores, Value: 3, Usage: "show the best `N` heads of each score"},
+			&cli.Float64Flag{Name: "threshold", Category: groupScores, Value: 0.4, Usage: "call a head what its pattern's score is for from `X` on"},
+			&cli.StringFlag{Name: "csv", Category: groupOutput, Usage: "`FILE` for a table with a row for each head"},
+			&cli.StringFlag{Name: "out", Category: groupOutput, Usage: "`FILE`.safetensors for the scores as tensors"},
+			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag()),
+	}
+}
+
+const groupScores = "2. Scores"
+
+// headReport is the result of inspect-heads --json.
+type headReport struct {
+	Model       string                  `json:"model"`
+	Type        string                  `json:"type"` // of most weights
+	Params      int64                   `json:"params"`
+	Device      tensor.Info             `json:"device"`
+	Adapters    []string                `json:"adapters,omitempty"`
+	Layers      int                     `json:"n_layers"`
+	Heads       int                     `json:"n_heads"`
+	KVHeads     int                     `json:"n_kv_heads"`
+	Tokens      [][]int32               `json:"tokens"`
+	Settings    headSettings            `json:"settings"`
+	Scores      map[string]interp.Table `json:"scores"`
+	Baseline    map[string][]float64    `json:"baseline"` // by layer
+	MLPs        []float64               `json:"dla_mlp"`  // by layer
+	Embed       float64                 `json:"dla_embed"`
+	Logit       float64                 `json:"dla_logit"` // that heads, MLPs and embedding sum to
+	Composition *composition            `json:"composition,omitempty"`
+	Warnings    []string                `json:"warnings,omitempty"`
+
+	seconds  float64
+	text     bool
+	share    int // query heads for each key head
+	selected headSelection
+	found    *interp.Heads
+}
+
+// headSettings say how the tokens came about.
+type headSettings struct {
+	Random    int     `json:"random,omitempty"` // tokens before they repeat
+	Batch     int     `json:"batch"`
+	Seed      uint64  `json:"seed,omitempty"`
+	BOS       bool    `json:"bos"`
+	Target    *int32  `json:"target,omitempty"`
+	Foil      *int32  `json:"foil,omitempty"`
+	Threshold float64 `json:"threshold"`
+}
+
+// composition holds scores of pairs: [layer][head][later layer][later head].
+type composition struct {
+	Q        [][][][]float64 `json:"q"`
+	K        [][][][]float64 `json:"k"`
+	V        [][][][]float64 `json:"v"`
+	Baseline float64         `json:"baseline"`
+}
+
+func (p *program) inspectHeads(c *cli.Context) error {
+	selected, err := selectedHeads(c)
+	if err := errors.Join(noArguments(c), err, checkHeads(c)); err != nil {
+		return err
+	}
+	out := p.output(c)
+	b, err := openBase(c, out)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	with, err := b.openAdapters(c, out)
+	if err != nil {
+		return err
+	}
+	defer with.Close()
+	cfg := b.model.Config
+	r := &headReport{Model: b.name, Type: mainType(b.model), Params: b.model.Params(), Device: b.backend.Info(), Adapters: c.StringSlice("adapter"),
+		Layers: len(cfg.Layers), Heads: cfg.Heads, KVHeads: cfg.KVHeads, share: cfg.Heads / cfg.KVHeads, selected: selected}
+	o, err := p.headInput(c, b, with, r)
+	if err != nil {
+		return err
+	}
+	b.explain(out)
+	for _, w := range r.Warnings {
+		out.warn("%s", w)
+	}
+	start := time.Now()
+	if r.found, err = interp.InspectHeads(c.Context, b.model, r.Tokens, o); err != nil {
+		return err
+	}
+	r.seconds = time.Since(start).Seconds()
+	r.fill()
+	if err := r.write(c, b); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(out.result, r)
+	}
+	return r.print(c, out)
+}
+
+func checkHeads(c *cli.Context) error {
+	switch {
+	case c.Int("random") < 1 || c.Int("batch") < 1:
+		return usagef("--random %d --batch %d: want at least 1 of each", c.Int("random"), c.Int("batch"))
+	case c.Int("top") < 1:
+		return usagef("--top %d: want at least 1", c.Int("top"))
+	case c.String("foil") != "" && c.String("target") == "":
+		return usagef("--foil without --target")
+	case c.String("corrupted") != "" && c.String("target") == "":
+		return usagef("--corrupted without --target, and --foil: the difference to attribute")
+	}
+	return nil
+}
+
+// fill turns what was found into the report.
+func (r *headReport) fill() {
+	r.Scores, r.Baseline = r.found.Scores, r.found.Baseline
+	r.MLPs, r.Embed, r.Logit = r.found.Direct.MLPs, r.found.Direct.Embed, r.found.Direct.Logit
+	if c := r.found.Composition; c != nil {
+		r.Composition = &composition{c.Q, c.K, c.V, c.Baseline}
+	}
+}
+
+// headInput makes the tokens, and says what to do with them.
+func (p *program) headInput(c *cli.Context, b *base, with *adapterSet, r *headReport) (interp.InspectOptions, error) {
+	o := interp.InspectOptions{PatternOptions: interp.PatternOptions{Adapters: with.adapters, Task: c.Int("task")},
+		Weights: c.Bool("weights"), Composition: c.Bool("composition"), Ablate: c.Bool("ablate")}
+	r.Settings = headSettings{Batch: 1, Threshold: c.Float64("threshold")}
+	ids, err := p.text(c, b)
+	if err != nil {
+		return o, err
+	}
+	bos := b.bos()
+	if r.text = ids != nil; r.text {
+		r.Tokens = [][]int32{ids}
+		r.Settings.BOS = ids[0] == bos
+	} else {
+		r.Tokens = interp.RepeatedTokens(b.model.Config, c.Int("batch"), c.Int("random"), bos, b.special(), c.Uint64("seed"))
+		o.Period, o.BOS = c.Int("random"), bos >= 0
+		r.Settings.Random, r.Settings.Batch, r.Settings.Seed, r.Settings.BOS = o.Period, len(r.Tokens), c.Uint64("seed"), o.BOS
+	}
+	r.warn(b.model.Config, o.Period)
+	if err := b.fits(with, len(r.Tokens[0])); err != nil {
+		return o, err
+	}
+	if len(r.Tokens[0]) < 2 {
+		return o, usagef("one token: there is nothing to look at")
+	}
+	return o, p.answers(c, b, r, &o)
+}
+
+// warn collects what makes scores mean less than it seems.
+func (r *headReport) warn(c *transformer.Config, period int) {
+	short := 0
+	for _, l := range c.Layers {
+		if l.Window > 0 && l.Window <= period {
+			short++
+		}
+	}
+	if short > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s a window of at most %d tokens, which doesn't reach back to the repeat: "+
+			"their scores of repetition are 0 (--random with less)", count(short, "layer")+" have", period))
+	}
+	if !r.Settings.BOS {
+		r.Warnings = append(r.Warnings, "the tokens begin without BOS: the first token's score means less")
+	}
+}
+
+// bos is the token that begins a text, or −1.
+func (b *base) bos() int32 {
+	if b.tokens != nil {
+		if id, ok := b.tokens.BOS(); ok {
+			return id
+		}
+	}
+	if ids := b.model.Config.BOS; len(ids) > 0 {
+		return ids[0]
+	}
+	return -1
+}
+
+// special are the tokens that random text is without.
+func (b *base) special() []int32 {
+	ids := slices.Concat(b.model.Config.BOS, b.model.Config.EOS)
+	if b.tokens == nil {
+		return ids
+	}
+	for id := range int32(b.model.Config.VocabSize) {
+		if b.tokens.IsSpecial(id) || b.tokens.Piece(id) == "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// answers reads --target, --foil and --corrupted.
+func (p *program) answers(c *cli.Context, b *base, r *headReport, o *interp.InspectOptions) error {
+	if c.String("target") == "" {
+		return nil
+	}
+	for _, a := range []struct {
+		flag   string
+		weight float64
+		to     **int32
+	}{{"target", 1, &r.Settings.Target}, {"foil", -1, &r.Settings.Foil}} {
+		if c.String(a.flag) == "" {
+			continue
+		}
+		id, err := b.token(a.flag, c.String(a.flag))
+		if err != nil {
+			return err
+		}
+		*a.to = &id
+		for s := range r.Tokens {
+			o.Terms = append(o.Terms, interp.Term{Sequence: s, Position: -1, Token: id, Weight: a.weight / float64(len(r.Tokens))})
+		}
+	}
+	o.Metric = interp.Sum(o.Terms...)
+	if text := c.String("corrupted"); text != "" {
+		tok, err := b.needTokens()
+		if err != nil {
+			return err
+		}
+		ids, err := data.EncodePrompt(tok, text)
+		if err != nil {
+			return fmt.Errorf("--corrupted: %w", err)
+		}
+		if len(ids) != len(r.Tokens[0]) || len(r.Tokens) != 1 {
+			return usagef("--corrupted: %s, and the text has %d", count(len(ids), "token"), len(r.Tokens[0]))
+		}
+		o.Corrupted = [][]int32{ids}
+	}
+	return nil
+}
+
+// write makes the files.
+func (r *headReport) write(c *cli.Context, b *base) error {
+	for _, f := range []struct {
+		flag  string
+		write func(w io.Writer) error
+	}{
+		{"csv", r.writeCSV},
+		{"out", func(w io.Writer) error { return r.found.Trace().Write(w, traceMetadata(c, b)) }},
+	} {
+		if name := c.String(f.flag); name != "" {
+			if err := writeSynced(name, f.write); err != nil {
+				return errors.Join(fmt.Errorf("--%s: %w", f.flag, err), os.Remove(name))
+			}
+		}
+	}
+	return nil
+}
+
+// writeCSV writes a row for each head.
+func (r *headReport) writeCSV(w io.Writer) error {
+	names := slices.Sorted(maps.Keys(r.Scores))
+	out := csv.NewWriter(w)
+	if err := out.Write(slices.Concat([]string{"layer", "head", "kv_head"}, names)); err != nil {
+		return err
+	}
+	for l := range r.Layers {
+		for h := range r.Heads {
+			row := []string{strconv.Itoa(l), strconv.Itoa(h), strconv.Itoa(h / r.share)}
+			for _, name := range names {
+				row = append(row, strconv.FormatFloat(r.Scores[name][l][h], 'g', 7, 64))
+			}
+			if err := out.Write(row); err != nil {
+				return err
+			}
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// token reads a flag's token: a text that is one token, or an id.
+func (b *base) token(flag, value string) (int32, error) {
+	if b.tokens != nil {
+		ids, err := b.tokens.Encode(value, false)
+		if err != nil {
+			return 0, fmt.Errorf("--%s: %w", flag, err)
+		}
+		if len(ids) == 1 {
+			return ids[0], nil
+		}
+	}
+	id, err := strconv.ParseInt(value, 10, 32)
+	if err != nil || id < 0 || int(id) >= b.model.Config.VocabSize {
+		return 0, usagef("--%s %q: neither one token of the model nor an id", flag, value)
+	}
+	return int32(id), nil
+}
+
+// headName is as in L5H1, with the key head where heads share one.
+func (r *headReport) headName(layer, head int) string {
+	name := fmt.Sprintf("L%dH%d", layer, head)
+	if r.share > 1 {
+		name += fmt.Sprintf("(kv%d)", head/r.share)
+	}
+	return name
+}
+
+// headline says what was looked at.
+func (r *headReport) headline(w io.Writer) {
+	what := fmt.Sprintf("%d random tokens, twice, in %s", r.Settings.Random, count(r.Settings.Batch, "sequence"))
+	if r.text {
+		what = "a text of " + count(len(r.Tokens[0]), "token")
+	}
+	if len(r.Adapters) > 0 {
+		what += ", with " + strings.Join(r.Adapters, ", ")
+	}
+	fmt.Fprintf(w, "model   %s, %s parameters, %s; %s of %s (%d for keys), on %s\ninput   %s; %.1f s\n", r.Model, thousands(r.Params), r.Type,
+		count(r.Layers, "layer"), count(r.Heads, "head"), r.KVHeads, r.Device.Kind, what, r.seconds)
+}

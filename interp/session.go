@@ -1,0 +1,289 @@
+package interp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/transformer"
+)
+
+// maxPending is how much memory of the backend copies may take before they are read.
+const maxPending = 64 << 20
+
+// a session is one run with hooks.
+type session struct {
+	ctx    context.Context // of the call that the session lives in
+	model  *transformer.Model
+	run    *transformer.Run
+	o      Options
+	batch  int
+	tokens []int // positions of a sequence: all, and those that logits are for
+	kept   []int
+	want   *bitset.BitSet
+	edits  map[transformer.Site][]*applied
+	quiet  bool // logits are computed again: nothing is captured
+	values map[transformer.Site][]float32
+	grads  map[transformer.Site][]float32
+	copies []pending
+	bytes  int64
+}
+
+// applied is an edit of one site, as the backend has it.
+type applied struct {
+	Edit
+	factor, shift *tensor.Tensor
+}
+
+// pending is a copy that hasn't been read yet.
+type pending struct {
+	site transformer.Site
+	to   map[transformer.Site][]float32
+	copy *tensor.Tensor
+}
+
+func newSession(ctx context.Context, m *transformer.Model, ids [][]int32, o Options) (*session, error) {
+	if err := checkSequences(ids); err != nil {
+		return nil, err
+	}
+	s := &session{ctx: ctx, model: m, o: o, batch: len(ids), edits: map[transformer.Site][]*applied{},
+		values: map[transformer.Site][]float32{}, grads: map[transformer.Site][]float32{}}
+	length := virtualTokens(o.Adapters) + len(ids[0])
+	for t := range length {
+		s.tokens = append(s.tokens, t)
+		if has(o.Positions, t) {
+			s.kept = append(s.kept, t)
+		}
+	}
+	layers, err := s.layers()
+	if err == nil {
+		s.want, err = wanted(m.Config, layers, o.Hooks)
+	}
+	if err == nil {
+		err = s.addEdits(layers)
+	}
+	if err == nil {
+		err = check("position", "a sequence", o.Positions, length)
+	}
+	if err != nil {
+		return nil, err
+	}
+	options := transformer.RunOptions{Batch: len(ids), Length: length, Train: o.Metric != nil, Adapters: o.Adapters, Hooks: s.hooks()}
+	if layers < len(m.Config.Layers) {
+		options.Layers = layers
+	}
+	s.run, err = m.NewRun(options)
+	return s, err
+}
+
+// layers is how many are computed.
+func (s *session) layers() (int, error) {
+	all, stop := len(s.model.Config.Layers), s.o.StopAtLayer
+	if stop < 0 {
+		stop += all
+	}
+	switch {
+	case s.o.StopAtLayer == 0:
+		return all, nil
+	case stop < 1 || stop >= all:
+		return 0, fmt.Errorf("stop at layer %d of %d: %w", s.o.StopAtLayer, all, transformer.ErrInput)
+	case s.o.Metric != nil:
+		return 0, fmt.Errorf("stop at layer %d, but a metric of the logits: %w", s.o.StopAtLayer, transformer.ErrInput)
+	}
+	return stop, nil
+}
+
+// addEdits finds the sites that edits are for.
+func (s *session) addEdits(layers int) error {
+	for _, e := range s.o.Edits {
+		sites, err := matching(s.model.Config, layers, e.Hook)
+		if err != nil {
+			return err
+		}
+		for _, site := range sites {
+			if err := e.check(site.String(), s.layout(site.Point), len(s.tokens)); err != nil {
+				return err
+			}
+			s.edits[site] = append(s.edits[site], &applied{Edit: e})
+		}
+	}
+	return nil
+}
+
+// hooks are what the run needs to know; nothing, if there is nothing to do.
+func (s *session) hooks() transformer.Hooks {
+	if s.want.None() && len(s.edits) == 0 {
+		return transformer.Hooks{}
+	}
+	h := transformer.Hooks{Tap: s.tap, Wants: func(at transformer.Site) bool { return s.want.Test(siteIndex(at)) }}
+	if len(s.edits) > 0 {
+		h.Edits = func(at transformer.Site) bool { return len(s.edits[at]) > 0 }
+	}
+	if s.o.Metric != nil {
+		h.GradTap = s.gradTap
+	}
+	return h
+}
+
+// layout is that of a site in the run. A prefix's keys come before the tokens'.
+func (s *session) layout(p transformer.Point) layout {
+	tokens := s.tokens
+	if !p.Layered() && p != transformer.Embed {
+		tokens = s.kept
+	}
+	keys := len(s.tokens) + prefixTokens(s.o.Adapters)
+	return newLayout(s.model.Config, p, s.batch, tokens, keys)
+}
+
+func (s *session) tap(p *tensor.Pass, at transformer.Site, t *tensor.Tensor) {
+	for _, e := range s.edits[at] {
+		if err := s.apply(p, at, e, t); err != nil {
+			p.Fail(err)
+			return
+		}
+	}
+	if !s.quiet && s.want.Test(siteIndex(at)) {
+		s.keep(p, at, s.values, t)
+	}
+}
+
+func (s *session) gradTap(p *tensor.Pass, at transformer.Site, t *tensor.Tensor) {
+	if s.want.Test(siteIndex(at)) {
+		s.keep(p, at, s.grads, t)
+	}
+	for _, e := range slices.Backward(s.edits[at]) {
+		p.Do(tensor.Edit{X: t, Factor: e.factor})
+	}
+}
+
+// apply makes an edit, and what it needs on the backend the first time.
+func (s *session) apply(p *tensor.Pass, at transformer.Site, e *applied, t *tensor.Tensor) error {
+	h := hooked{layout: s.layout(at.Point), name: at.String(), edit: e.Edit, read: func() ([]float32, error) {
+		if err := p.Submit(s.ctx); err != nil {
+			return nil, err
+		}
+		return tensor.Floats(s.ctx, s.model.Backend(), t)
+	}}
+	if e.factor == nil {
+		factor, shift, err := h.operands()
+		if err != nil {
+			return err
+		}
+		if e.factor, err = tensor.FromFloats(s.ctx, s.model.Backend(), "edit.factor", factor, len(factor)); err != nil {
+			return err
+		}
+		if shift != nil {
+			if e.shift, err = tensor.FromFloats(s.ctx, s.model.Backend(), "edit.shift", shift, len(shift)); err != nil {
+				return err
+			}
+		}
+	}
+	p.Do(tensor.Edit{X: t, Factor: e.factor, Shift: e.shift})
+	return nil
+}
+
+// keep copies what is wanted, to be read when the pass has been computed.
+func (s *session) keep(p *tensor.Pass, at transformer.Site, to map[transformer.Site][]float32, t *tensor.Tensor) {
+	dup, err := s.model.Backend().New(at.String(), tensor.F32, t.Len())
+	if err != nil {
+		p.Fail(err)
+		return
+	}
+	p.Do(tensor.Scale{Out: dup, X: t, Factor: 1})
+	s.copies, s.bytes = append(s.copies, pending{at, to, dup}), s.bytes+dup.Bytes()
+	if s.bytes > maxPending {
+		if err := errors.Join(p.Submit(s.ctx), s.read()); err != nil {
+			p.Fail(err)
+		}
+	}
+}
+
+// read brings copies to the host.
+func (s *session) read() error {
+	var errs []error
+	for _, c := range s.copies {
+		values, err := tensor.Floats(s.ctx, s.model.Backend(), c.copy)
+		c.to[c.site] = values
+		errs = append(errs, err, c.copy.Close())
+	}
+	s.copies, s.bytes = nil, 0
+	return errors.Join(errs...)
+}
+
+// rows are those of the kept tokens, for the logits.
+func (s *session) rows() []int32 {
+	var rows []int32
+	for b := range s.batch {
+		for _, t := range s.kept {
+			rows = append(rows, int32(b*len(s.tokens)+t))
+		}
+	}
+	return rows
+}
+
+// capture runs the sequences.
+func (s *session) capture(ctx context.Context, ids [][]int32) (*Trace, error) {
+	batch := withPrompt(s.run, ids, s.o.Task)
+	if err := s.run.Forward(ctx, batch); err != nil {
+		return nil, err
+	}
+	trace := &Trace{Tokens: batch.IDs}
+	if s.o.StopAtLayer == 0 && len(s.kept) > 0 {
+		if err := s.logits(ctx, trace); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	trace.Activations = s.picked(s.values)
+	if s.o.Metric != nil {
+		trace.Gradients = s.picked(s.grads)
+	}
+	return trace, nil
+}
+
+// logits goes on to the logits, and back from the metric.
+func (s *session) logits(ctx context.Context, trace *Trace) error {
+	rows := s.rows()
+	values, err := s.run.Logits(ctx, rows)
+	if err != nil {
+		return err
+	}
+	trace.Logits = Activation{[]int{s.batch, len(s.kept), s.model.Config.VocabSize}, values}
+	if s.o.Metric == nil {
+		return nil
+	}
+	value, grad, err := s.o.Metric(trace.Logits)
+	if err != nil {
+		return err
+	}
+	trace.Value, s.quiet = value, true
+	return s.run.BackwardFrom(ctx, rows, grad)
+}
+
+// picked gives values their names and shapes.
+func (s *session) picked(values map[transformer.Site][]float32) map[string]Activation {
+	named := map[string]Activation{}
+	for at, v := range values {
+		named[at.String()] = s.layout(at.Point).pick(v, s.o.Positions)
+	}
+	return named
+}
+
+func (s *session) close() error {
+	err := s.run.Close()
+	for _, c := range s.copies {
+		err = errors.Join(err, c.copy.Close())
+	}
+	for _, list := range s.edits {
+		for _, e := range list {
+			err = errors.Join(err, e.factor.Close(), e.shift.Close())
+		}
+	}
+	return err
+}
