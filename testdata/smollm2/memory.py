@@ -25,10 +25,11 @@ def tune_with_peft():
     import torch
 
     import reference
+    import training
 
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
     m = peft.get_peft_model(reference.model(attention="sdpa"), config).train()
-    loaded = reference.peak_rss()
+    loaded = training.peak_rss()
     parameters = [p for p in m.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=LR, weight_decay=0)
     data = torch.tensor(rows())
@@ -41,7 +42,7 @@ def tune_with_peft():
         optimizer.step()
         print(f"step {step + 1} loss {loss.item():.4f}", flush=True)
     report("HF PEFT, model loaded", loaded)
-    report("HF PEFT, 5 steps", reference.peak_rss())
+    report("HF PEFT, 5 steps", training.peak_rss())
 
 
 def tune_with(program, model):

@@ -1,7 +1,6 @@
-"""What the generators share: the model and its tokenizer, hashes, the process's memory."""
+"""What the generators share: the model and its tokenizer, hashes."""
 
 import hashlib
-import re
 
 import torch
 import transformers
@@ -26,9 +25,3 @@ def model(directory=MODEL, attention="eager"):
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
-
-
-def peak_rss():
-    """The largest resident set of this process so far, in bytes (Linux: VmHWM)."""
-    with open("/proc/self/status") as f:
-        return int(re.search(r"VmHWM:\s+(\d+) kB", f.read()).group(1)) * 1024

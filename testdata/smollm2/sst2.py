@@ -8,18 +8,17 @@ import json
 import os
 import random
 import sys
-import time
 
 import peft
 import torch
 
 import reference
+import training
 
 OUT = "out/smollm2/sst2"
 ANSWERS = {"0": " negative", "1": " positive"}
 STEPS = 200
 BATCH = 8
-MASKED = -100
 
 INIT_TEXT = "Decide whether the review of a film is positive or negative."
 METHODS = {
@@ -74,53 +73,15 @@ def examples(t, name):
         return [encode(t, json.loads(line)) for line in f]
 
 
-def batch_of(t, rows):
-    """Rows side by side, padded on the right; only the answer and the end of text have a loss."""
-    length = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), length), t.pad_token_id)
-    labels = torch.full_like(ids, MASKED)
-    mask = torch.zeros_like(ids)
-    for i, (row, prompt) in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        labels[i, prompt : len(row)] = ids[i, prompt : len(row)]
-        mask[i, : len(row)] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
-
-
-def train(t, m, lr):
-    parameters = [p for p in m.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
-    rows, losses, norms, start = examples(t, "train.jsonl"), [], [], time.time()
-    for step in range(STEPS):
-        loss = m(**batch_of(t, rows[step * BATCH : (step + 1) * BATCH])).loss
-        optimizer.zero_grad()
-        loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(parameters, 1.0).item())
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        print(f"step {step + 1}/{STEPS} loss {losses[-1]:.4f} {time.time() - start:.0f} s", flush=True)
-    count = sum(p.numel() for p in parameters)
-    return {"parameters": count, "losses": losses, "grad_norms": norms, "seconds": time.time() - start}
-
-
-@torch.inference_mode()
 def evaluate(t, m):
     """How often the right answer beats the other one, and how often it beats the whole vocabulary."""
     answers = torch.tensor([t.encode(a, add_special_tokens=False) for a in ANSWERS.values()]).squeeze(1)
-    rows = sorted(examples(t, "test.jsonl"), key=lambda row: row[1])  # rows of a length need no padding
+    rows = sorted(examples(t, "test.jsonl"), key=lambda row: row[1])
     right, exact = 0, 0
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        batch = batch_of(t, part)
-        del batch["labels"]
-        logits = m(**batch).logits
-        logits = logits[:, logits.shape[1] - batch["input_ids"].shape[1] :]  # without the virtual tokens
-        for scores, (ids, prompt) in zip(logits, part):
-            at = scores[prompt - 1]
-            right += answers[at[answers].argmax()].item() == ids[prompt]
-            exact += at.argmax().item() == ids[prompt]
+    for (ids, prompt), scores in training.logits_of(m, rows, BATCH, t.pad_token_id):
+        at = scores[prompt - 1]
+        right += answers[at[answers].argmax()].item() == ids[prompt]
+        exact += at.argmax().item() == ids[prompt]
     return {"rows": len(rows), "accuracy": right / len(rows), "exact_match": exact / len(rows)}
 
 
@@ -129,8 +90,8 @@ def tune(t, name):
     torch.manual_seed(0)
     m = peft.get_peft_model(reference.model(attention="sdpa"), config)
     m.save_pretrained(path(f"{name}-init"))
-    result = {"method": name, "steps": STEPS, "batch": BATCH, "lr": lr, **train(t, m.train(), lr)}
-    result["peak_rss"] = reference.peak_rss()
+    trained = training.train(m.train(), examples(t, "train.jsonl"), lr, STEPS, BATCH, t.pad_token_id)
+    result = {"method": name, "steps": STEPS, "batch": BATCH, "lr": lr, **trained}
     m.save_pretrained(path(f"{name}-hf"))
     write_json(f"{name}-hf.json", result)  # in case that the evaluation is cut off
     result |= evaluate(t, m.eval())
