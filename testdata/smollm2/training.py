@@ -28,7 +28,7 @@ def train(m, rows, lr, steps, batch, pad, more=lambda rows: {}):
     parameters = [p for p in m.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    losses, norms, start = [], [], time.time()
+    losses, norms, start, cpu = [], [], time.time(), time.process_time()
     for step in range(steps):
         part = rows[step * batch : (step + 1) * batch]
         loss = m(**batch_of(part, pad), **more(part)).loss
@@ -44,6 +44,7 @@ def train(m, rows, lr, steps, batch, pad, more=lambda rows: {}):
         "losses": losses,
         "grad_norms": norms,
         "seconds": time.time() - start,
+        "cpu_seconds": time.process_time() - cpu,
         "tokens": sum(len(ids) for ids, _ in rows[: steps * batch]),
         "peak_rss": peak_rss(),
     }
