@@ -1,4 +1,4 @@
-"""Tunes with every method in both programs, by turns, and writes the tables: python testdata/results/run.py [TASK...]. See README.md.
+"""Tunes with every method in both programs, by turns, and writes the tables: python testdata/results/run.py [TASK [METHOD...]]. See README.md.
 
 A run whose figures are there isn't repeated. RESULTS_PREFIX is put in front of each command.
 """
@@ -84,12 +84,13 @@ def untuned_gpupeft(task):
     write(task.path("untuned", "gpupeft.json"), read(task.path("untuned", "eval.json"))["base"])
 
 
-def run_task(task):
+def run_task(task, methods):
     os.makedirs(task.path(), exist_ok=True)
     once(task.path("frequent.json"), run, [sys.executable, os.path.join(HERE, "hf.py"), task.name, "data"], task.path("data.log"))
     once(task.path("untuned", "hf.json"), run_hf, task, "untuned", "torch")
     once(task.path("untuned", "gpupeft.json"), untuned_gpupeft, task)
-    for name, method in METHODS.items():
+    for name in methods:
+        method = METHODS[name]
         if method.library:
             once(task.path(name, "hf.json"), run_hf, task, name, method.library)
         once(task.path(name, "gpupeft.json"), run_gpupeft, task, name, method)
@@ -97,5 +98,5 @@ def run_task(task):
 
 
 if __name__ == "__main__":
-    for task in sys.argv[1:] or TASKS:
-        run_task(TASKS[task])
+    for name in sys.argv[1:2] or TASKS:
+        run_task(TASKS[name], sys.argv[2:] or METHODS)
