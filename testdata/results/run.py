@@ -1,6 +1,6 @@
-"""Tunes with every method in both programs, by turns, and writes the tables: python testdata/results/run.py [TASK [METHOD...]]. See README.md.
+"""Tunes with every method in both programs, by turns: python testdata/results/run.py [TASK [METHOD...]]. See README.md.
 
-A run whose figures are there isn't repeated. RESULTS_PREFIX is put in front of each command.
+Writes the tables too. A run whose figures are there isn't repeated. RESULTS_PREFIX is put in front of each command.
 """
 
 import json
