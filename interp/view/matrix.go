@@ -124,7 +124,10 @@ func axis(labels []string, n int) []string {
 
 // number writes a value with three significant digits.
 func number(v float64) string {
-	if a := math.Abs(v); a != 0 && (a < 0.001 || a >= 1e5) {
+	a := math.Abs(v)
+	if a == 0 {
+		return "0"
+	} else if a < 0.001 || a >= 1e5 {
 		return strconv.FormatFloat(v, 'g', 3, 64)
 	} else if a >= 100 {
 		return strconv.FormatFloat(v, 'f', 0, 64)

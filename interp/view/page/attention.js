@@ -119,10 +119,12 @@ function links(parent, tokens, before, value, moved) {
   const middle = make("div", {}, make("h3", {}, "\u00a0"), canvas);
   parent.append(make("div", { class: "inner" }, left, middle, right));
   const unit = scaleOf({ low: 0, high: 1 });
+  const row = clamp(Math.floor(780 / tokens.length), 13, 20);
+  parent.style.setProperty("--row", row + "px");
   let query = null, key = null;
 
   function draw() {
-    const width = middle.clientWidth, height = tokens.length * 20;
+    const width = middle.clientWidth, height = tokens.length * row;
     const ctx = sized(canvas, width, height);
     ctx.strokeStyle = style("--accent");
     for (let q = 0; q < tokens.length - before; q++) {
@@ -134,8 +136,9 @@ function links(parent, tokens, before, value, moved) {
         ctx.globalAlpha = Math.min(1, 0.08 + w * 0.92);
         ctx.lineWidth = 0.75 + 1.75 * w;
         ctx.beginPath();
-        ctx.moveTo(2, (q + before) * 20 + 10);
-        ctx.bezierCurveTo(width * 0.4, (q + before) * 20 + 10, width * 0.6, k * 20 + 10, width - 2, k * 20 + 10);
+        const y1 = (q + before + 0.5) * row, y2 = (k + 0.5) * row;
+        ctx.moveTo(2, y1);
+        ctx.bezierCurveTo(width * 0.4, y1, width * 0.6, y2, width - 2, y2);
         ctx.stroke();
       }
     }
@@ -150,6 +153,8 @@ function links(parent, tokens, before, value, moved) {
       query = q;
       key = k;
       draw();
+      const y = ((q === null ? k : q + before) ?? 0) * row;
+      if ((q !== null || k !== null) && !parent.matches(":hover, :focus-within") && (y < parent.scrollTop || y > parent.scrollTop + parent.clientHeight - 3 * row)) parent.scrollTop = y - parent.clientHeight / 2;
     },
   };
 }

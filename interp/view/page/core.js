@@ -30,8 +30,9 @@ function svg(tag, attributes = {}, ...children) {
 function number(v) {
   if (v === null || v === undefined || Number.isNaN(v)) return "–";
   const a = Math.abs(v);
+  if (a === 0) return "0";
   let s;
-  if (a !== 0 && (a < 0.001 || a >= 1e5)) s = v.toExponential(2);
+  if (a < 0.001 || a >= 1e5) s = v.toExponential(2);
   else s = v.toFixed(a >= 100 ? 0 : a >= 10 ? 1 : a >= 1 ? 2 : 3);
   return s.replace("-", "−");
 }
@@ -43,16 +44,18 @@ const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 const isDark = () => root.classList.contains("dark");
 const clamp = (v, low, high) => Math.max(low, Math.min(high, v));
 
+// tables are the colours of both themes in 256 steps.
+const tables = Object.fromEntries(Object.entries(page.ramps).map(([theme, ramps]) => [theme, Object.fromEntries(Object.entries(ramps).map(([kind, stops]) => [kind,
+  Array.from({ length: 256 }, (_, n) => {
+    const x = (n / 255) * (stops.length - 1), i = Math.min(Math.floor(x), stops.length - 2);
+    return stops[i].map((s, c) => Math.round(s + (x - i) * (stops[i + 1][c] - s)));
+  })]))]));
+
 // scaleOf gives the colour of a value between bounds, in the theme of the moment.
 function scaleOf({ low, high }) {
   const kind = low < 0 ? "diverging" : "sequential";
   const at = (v) => clamp((v - low) / (high - low), 0, 1);
-  const rgb = (v) => {
-    const stops = page.ramps[isDark() ? "dark" : "light"][kind];
-    const x = at(v) * (stops.length - 1);
-    const i = Math.min(Math.floor(x), stops.length - 2);
-    return stops[i].map((s, c) => Math.round(s + (x - i) * (stops[i + 1][c] - s)));
-  };
+  const rgb = (v) => tables[isDark() ? "dark" : "light"][kind][Math.round(at(v) * 255)];
   return {
     low, high, at, rgb,
     css: (v) => `rgb(${rgb(v).join(" ")})`,
@@ -63,8 +66,9 @@ function scaleOf({ low, high }) {
   };
 }
 
-// legend is the scale of colours, with a mark for the baseline if there is one.
-function legend(scale, baseline = 0) {
+// legend is the scale of colours, with a mark for the baseline if there is one, and room
+// for it if it is 0.
+function legend(scale, baseline) {
   const strip = make("div", { class: "strip" });
   const e = make("div", { class: "legend" });
   if (baseline) {
@@ -75,7 +79,7 @@ function legend(scale, baseline = 0) {
     tick.style.left = x * 100 + "%";
     strip.append(tick);
     e.append(make("div", { class: "above" }, text));
-  }
+  } else if (baseline === 0) e.append(make("div", { class: "above" }));
   const middle = scale.low < 0 ? 0 : (scale.low + scale.high) / 2;
   e.append(strip, make("div", { class: "ends" }, ...[scale.low, middle, scale.high].map((v) => make("span", {}, number(v)))));
   const stops = Array.from({ length: 13 }, (_, i) => scale.css(scale.low + (i / 12) * (scale.high - scale.low)));

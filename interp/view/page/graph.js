@@ -29,7 +29,10 @@ views.graph = (body, d) => {
     const place = new Map();
     const spread = (row, r) => {
       const total = row.reduce((sum, i) => sum + widths[i], 0), gap = Math.min(60, (width - total) / (row.length + 1));
-      let px = (width - total - gap * (row.length - 1)) / 2;
+      // MLPs stand to the right of the heads, and rows of heads are out of step, so that
+      // edges pass between nodes.
+      const single = row.length === 1 && d.nodes[row[0]].kind === "mlp";
+      let px = single ? Math.min(width - widths[row[0]], width / 2 + need * 0.9 + 40) : (width - total - gap * (row.length - 1)) / 2 + (row.length > 1 ? (r % 4 < 2 ? -14 : 14) : 0);
       for (const i of row) {
         place.set(i, [px + widths[i] / 2, height - 34 - r * 64]);
         px += widths[i] + gap;

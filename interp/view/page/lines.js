@@ -31,7 +31,8 @@ views.lines = (body, d) => {
     if (width <= 0) return;
     const e = svg("svg", { width, height });
     for (const v of ticks) e.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(tick(v), left - 8, y(v) + 4, "end"));
-    const every = Math.ceil((n * Math.max(28, ...d.x.map((s) => s.length * 7.5 + 8))) / (width - left - right));
+    const least = (n * Math.max(28, ...d.x.map((s) => s.length * 7.5 + 8))) / (width - left - right);
+    const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((s) => s >= least) ?? Math.ceil(least);
     for (let i = 0; i < n; i += every) e.append(text(d.x[i], x(i), height - bottom + 18, "middle"));
     e.append(text(d.yName, 2, 12, "start"), text(d.xName, (left + width - right) / 2, height - 5, "middle"));
     d.series.forEach((s, i) => {

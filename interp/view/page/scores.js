@@ -21,7 +21,7 @@ views.scores = (body, d) => {
     if (runs.length === 2) shown.push([minus(score.values[1], score.values[0]), score.change, true]);
     return shown.map(([values, bounds, change]) => ({
       value: (l, h) => values[l][h], scale: scaleOf(bounds), say: say(values, change),
-      baseline: change ? 0 : score.baseline, label: score.name + " by layer and head",
+      baseline: change && score.baseline ? 0 : score.baseline || undefined, label: score.name + " by layer and head",
       frame: score.threshold && !change ? (l, h) => values[l][h] >= score.threshold : null,
     }));
   };
@@ -31,7 +31,7 @@ views.scores = (body, d) => {
     if (titles[i]) panel.append(make("h3", {}, titles[i]));
     panels.append(panel);
     return heat(panel, {
-      ...m, rows, columns, rowName: "layer", columnName: "head", group: d.group, digits: true, cell: [9, 46], height: 28, legend: true,
+      ...m, rows, columns, rowName: "layer", columnName: "head", group: d.group, digits: true, cell: [9, 58], height: 30, legend: true,
       hint: "Move over a head for its value.",
       pick: (l, h) => chosen.set(l, h), mark: () => [chosen.layer, chosen.head],
     });
