@@ -82,3 +82,27 @@ func pack(p []float32, queries, keys, bits int) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// Matrix is the pattern of one head as a heat map of queries × keys, for PNG and Terminal.
+// Cells of keys that a query can't see have no value.
+func (a Attention) Matrix(layer, head int) (Matrix, error) {
+	if _, _, err := a.section(); err != nil {
+		return Matrix{}, err
+	}
+	if layer < 0 || layer >= len(a.Patterns) || head < 0 || head >= a.Heads {
+		return Matrix{}, fmt.Errorf("head %d of layer %d, of %d × %d: %w", head, layer, len(a.Patterns), a.Heads, ErrInput)
+	}
+	tokens := labels(a.Tokens)
+	keys := len(tokens)
+	queries := len(a.Patterns[layer]) / (a.Heads * keys)
+	m := Matrix{Title: fmt.Sprintf("L%dH%d", layer, head), RowName: "from (query)", ColumnName: "to (key)",
+		Rows: tokens[keys-queries:], Columns: tokens, Max: 1}
+	for q := range queries {
+		row := append([]float32(nil), a.Patterns[layer][(head*queries+q)*keys:][:keys]...)
+		for k := keys - queries + q + 1; k < keys; k++ {
+			row[k] = float32(math.NaN())
+		}
+		m.Values = append(m.Values, row)
+	}
+	return m, nil
+}

@@ -144,8 +144,30 @@ func TestBrowserDifference(t *testing.T) {
 	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
 	b.wait(`innerWidth === 420`)
 	b.wait(`document.documentElement.scrollWidth <= 420`)
-	b.shot("body", "narrow")
+	b.eval(`scrollTo(0, 0)`)
+	b.shot("#s0", "narrow-scores")
+	b.shot("#s4", "narrow-attention")
 	b.quiet()
+}
+
+// TestBrowserHostile: strings of tokens do nothing when the script has drawn them either.
+func TestBrowserHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	count := func(s string) (string, *browser) {
+		b := open(t, pageOf(s))
+		return b.eval(`[...document.querySelectorAll("*")].map((e) => e.localName).join(" ")`), b
+	}
+	want, _ := count("token")
+	for _, s := range []string{`</script><img src=x onerror="document.title='bad'"><script>document.title='bad'</script>`, "\u202e\u2028\xff\x00<b>"} {
+		got, b := count(s)
+		if got != want {
+			t.Errorf("%q: other elements: %s\nwant %s", s, got, want)
+		}
+		b.contains(`String(document.title !== "bad")`, "true")
+		b.quiet()
+	}
 }
 
 // quiet fails if the page asked for anything, or anything went wrong in it.

@@ -17,7 +17,7 @@ func (b Bars) section() (heading, any, error) {
 	if err != nil {
 		return h, nil, err
 	}
-	return h, map[string]any{"unit": b.Unit, "names": names(b.Names), "values": all[0].Values}, nil
+	return h, map[string]any{"unit": visible(b.Unit, maxLabel), "names": names(b.Names), "values": all[0].Values}, nil
 }
 
 // Lines is a section with a line chart: a loss by step, a divergence by layer.
@@ -31,7 +31,7 @@ type Lines struct {
 func (l Lines) section() (heading, any, error) {
 	h := heading{"lines", l.Title, l.About}
 	all, err := drawnSeries(l.Series, len(l.X))
-	return h, map[string]any{"xName": l.XName, "yName": l.YName, "x": names(l.X), "series": all}, err
+	return h, map[string]any{"xName": visible(l.XName, maxLabel), "yName": visible(l.YName, maxLabel), "x": names(l.X), "series": all}, err
 }
 
 // Maps is a section with heat maps beside each other: full QK and OV circuits, the
@@ -67,7 +67,7 @@ func (m Maps) section() (heading, any, error) {
 		}
 		b := x.scale()
 		common = bounds{min(common.Low, b.Low), max(common.High, b.High)}
-		all = append(all, drawn{x.Title, x.RowName, x.ColumnName, axis(x.Rows, len(x.Values)), axis(x.Columns, len(x.Values[0])),
+		all = append(all, drawn{visible(x.Title, maxTitle), visible(x.RowName, maxLabel), visible(x.ColumnName, maxLabel), axis(x.Rows, len(x.Values)), axis(x.Columns, len(x.Values[0])),
 			grid(x.Values), b, x.Baseline, x.Group})
 	}
 	if m.Same {

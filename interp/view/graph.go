@@ -38,7 +38,7 @@ func (g Graph) section() (heading, any, error) {
 	}
 	var nodes []node
 	for _, n := range g.Nodes {
-		nodes = append(nodes, node{visible(n.Name, maxLabel), n.Row, n.Kind})
+		nodes = append(nodes, node{visible(n.Name, maxLabel), n.Row, visible(n.Kind, maxLabel)})
 	}
 	edges := make([][2]int, len(g.Edges))
 	weights := make([]float32, len(g.Edges))
@@ -51,5 +51,5 @@ func (g Graph) section() (heading, any, error) {
 	if err := noneInfinite(weights); err != nil {
 		return h, nil, fmt.Errorf("edges: %w", err)
 	}
-	return h, map[string]any{"unit": g.Unit, "nodes": nodes, "edges": edges, "weights": floats(weights)}, nil
+	return h, map[string]any{"unit": visible(g.Unit, maxLabel), "nodes": nodes, "edges": edges, "weights": floats(weights)}, nil
 }

@@ -7,8 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxLabel is the longest label in characters; longer text is cut.
-const maxLabel = 40
+// The longest texts in characters: labels and names; titles and facts; explanations. What
+// is longer is cut.
+const (
+	maxLabel = 40
+	maxTitle = 200
+	maxAbout = 4000
+)
 
 // Label is a token's string as it can be shown on one line: spaces are "·", bytes that
 // aren't UTF-8 are written \xff, line ends, controls, format and bidirectional marks as

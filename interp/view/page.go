@@ -76,6 +76,13 @@ type part struct {
 // HTML writes a page as one file that needs no other. Nothing is written if a section is
 // bad.
 func HTML(w io.Writer, p Page) error {
+	shown := Page{Title: visible(p.Title, maxTitle)}
+	for _, f := range p.Facts {
+		shown.Facts = append(shown.Facts, Fact{visible(f.Name, maxLabel), visible(f.Value, maxTitle)})
+	}
+	for _, w := range p.Warnings {
+		shown.Warnings = append(shown.Warnings, visible(w, maxAbout))
+	}
 	var parts []part
 	type drawn struct {
 		ID   string `json:"id"`
@@ -89,12 +96,12 @@ func HTML(w io.Writer, p Page) error {
 			return fmt.Errorf("section %d, %q: %w", i, visible(h.Title, maxLabel), err)
 		}
 		id := fmt.Sprintf("s%d", i)
-		parts = append(parts, part{id, h})
+		parts = append(parts, part{id, heading{h.Kind, visible(h.Title, maxTitle), visible(h.About, maxAbout)}})
 		sections = append(sections, drawn{id, h.Kind, data})
 	}
 	var b bytes.Buffer
 	err := layout.Execute(&b, map[string]any{
-		"Page": p, "Parts": parts, "Policy": policy,
+		"Page": shown, "Parts": parts, "Policy": policy,
 		"Style": template.CSS(sheet), "Script": template.JS(script),
 		"Data": map[string]any{
 			"ramps":    map[string]any{"light": light.ramps(), "dark": dark.ramps()},

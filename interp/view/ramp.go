@@ -7,8 +7,8 @@ type ramp []color.RGBA
 
 // theme is the two scales of one background, and what is drawn beside them.
 type theme struct {
-	sequential, diverging ramp
-	back, ink, faint      color.RGBA
+	sequential, diverging  ramp
+	back, ink, faint, mark color.RGBA
 }
 
 // The colours go from the background to what stands out most on it, so that small
@@ -18,12 +18,12 @@ var (
 	light = theme{
 		sequential: ramp{rgb(0xf4f6f9), rgb(0xc9dcee), rgb(0x86b6dc), rgb(0x3f87c0), rgb(0x165a97), rgb(0x08315f)},
 		diverging:  ramp{rgb(0x8a2a0c), rgb(0xcf5a2b), rgb(0xf2ab86), rgb(0xf5f5f3), rgb(0x8fbde0), rgb(0x3079b5), rgb(0x0b3d73)},
-		back:       rgb(0xffffff), ink: rgb(0x1b1f24), faint: rgb(0x68717c),
+		back:       rgb(0xffffff), ink: rgb(0x1b1f24), faint: rgb(0x68717c), mark: rgb(0xd9480f),
 	}
 	dark = theme{
 		sequential: ramp{rgb(0x1c2128), rgb(0x17395c), rgb(0x1c5f9e), rgb(0x3a8fd0), rgb(0x86c3f0), rgb(0xe6f4ff)},
 		diverging:  ramp{rgb(0xffcdb0), rgb(0xf08a58), rgb(0xa8431d), rgb(0x22262c), rgb(0x1f62a3), rgb(0x559fdc), rgb(0xc4e4ff)},
-		back:       rgb(0x14171b), ink: rgb(0xe8eaed), faint: rgb(0x98a1ab),
+		back:       rgb(0x14171b), ink: rgb(0xe8eaed), faint: rgb(0x98a1ab), mark: rgb(0xff9a5c),
 	}
 )
 

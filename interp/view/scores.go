@@ -46,7 +46,7 @@ func (s Scores) section() (heading, any, error) {
 		if len(s.Runs) == 2 {
 			runs = append(runs, sc.Second)
 		}
-		m := matrix{Name: sc.Name, About: sc.About, Baseline: sc.Baseline, Threshold: sc.Threshold}
+		m := matrix{Name: visible(sc.Name, maxLabel), About: visible(sc.About, maxAbout), Baseline: sc.Baseline, Threshold: sc.Threshold}
 		var rows [][]float32
 		for i, values := range runs {
 			err := rectangle(values)
@@ -83,4 +83,10 @@ func changes(a, b [][]float32) [][]float32 {
 		}
 	}
 	return d
+}
+
+// Matrix is the score of the first run as a heat map of layers × heads, for PNG and
+// Terminal; group is how many heads share keys and values.
+func (s Score) Matrix(group int) Matrix {
+	return Matrix{Title: s.Name, RowName: "layer", ColumnName: "head", Values: s.Values, Baseline: s.Baseline, Group: group}
 }

@@ -45,7 +45,7 @@ func drawnSeries(series []Series, n int) ([]jsonSeries, error) {
 		if err := noneInfinite(s.Values); err != nil {
 			return nil, fmt.Errorf("%q: %w", visible(s.Name, maxLabel), err)
 		}
-		all = append(all, jsonSeries{s.Name, s.Values, scale(0, 0, s.Values)})
+		all = append(all, jsonSeries{visible(s.Name, maxLabel), s.Values, scale(0, 0, s.Values)})
 	}
 	return all, nil
 }

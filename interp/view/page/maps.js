@@ -17,7 +17,7 @@ views.maps = (body, d) => {
     });
   });
   if (!d.same) return;
-  const place = make("div");
+  const place = make("div", { class: "note" });
   body.append(place);
   const paint = () => place.replaceChildren(legend(scaleOf(d.maps[0].bounds), d.maps[0].baseline || undefined));
   paint();
