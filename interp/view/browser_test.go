@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,14 +86,14 @@ func TestBrowser(t *testing.T) {
 	b.key("ArrowDown")
 	b.contains(readOut("attention"), "→")
 	b.key("Escape")
-	b.hover(".attention .text .token[data-i='36']", 0.5, 0.5)
+	b.hover(".attention .running .token[data-i='36']", 0.5, 0.5)
 	b.contains(readOut("attention"), "·park")
-	b.contains(`getComputedStyle(document.querySelector(".attention .text .token")).backgroundColor`, "rgb(")
+	b.contains(`getComputedStyle(document.querySelector(".attention .running .token")).backgroundColor`, "rgb(")
 	b.shot("#s1", "attention")
 	b.hover(".attention .pairs .to .token[data-i='9']", 0.5, 0.5)
 	b.contains(readOut("attention"), "←")
 
-	b.hover(".text .text .token[data-i='4']", 0.5, 0.5)
+	b.hover(".text .running .token[data-i='4']", 0.5, 0.5)
 	b.contains(readOut("text"), "loss")
 	b.shot("#s2", "tokens")
 	b.hover(".lens td[data-r='2'][data-t='3']", 0.5, 0.5)
@@ -168,6 +169,30 @@ func TestBrowserHostile(t *testing.T) {
 		b.contains(`String(document.title !== "bad")`, "true")
 		b.quiet()
 	}
+}
+
+// TestBrowserEmpty: sections without a single value are drawn.
+func TestBrowserEmpty(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	none := []float32{float32(math.NaN())}
+	one := []string{"a"}
+	b := open(t, view.Page{Sections: []view.Section{
+		view.Scores{Scores: []view.Score{{Values: [][]float32{none}}}},
+		view.Scores{Runs: []string{"a", "b"}, Scores: []view.Score{{Values: [][]float32{none}, Second: [][]float32{none}}}},
+		view.Text{Tokens: one, Series: []view.Series{{Values: none}}},
+		view.Bars{Names: one, Values: none},
+		view.Lines{X: one, Series: []view.Series{{Values: none}}},
+		view.Maps{Maps: []view.Matrix{{Values: [][]float32{none}}}},
+		view.Graph{Nodes: []view.Node{{Name: "a"}}},
+		view.Table{},
+		view.Attention{Tokens: one, Heads: 1, Patterns: [][]float32{{1}}},
+	}})
+	for _, section := range []string{"scores", "text", "lines", "maps"} {
+		b.hover("."+section+" .body", 0.1, 0.5)
+	}
+	b.quiet()
 }
 
 // quiet fails if the page asked for anything, or anything went wrong in it.

@@ -171,7 +171,7 @@ func (p *picture) cell(img draw.Image, r, c int, v float64) {
 // inCell is a value in at most five characters.
 func inCell(v float64) string {
 	switch a := math.Abs(v); {
-	case a >= 1000:
+	case a >= 10_000:
 		return strconv.FormatFloat(v, 'e', 0, 64)
 	case a >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64)

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"strings"
 	"unicode"
 )
@@ -15,8 +16,10 @@ type TerminalOptions struct {
 	Width int // columns of the terminal; 0 is 80
 }
 
-// cellWidth is how many columns of the terminal a cell takes.
-const cellWidth = 3
+const (
+	cellWidth  = 3 // columns of the terminal that a cell takes
+	stripCells = 7 // cells of the scale
+)
 
 // Terminal is a heat map as lines of text, with its title, labels and scale. A matrix wider
 // than the terminal is continued below. Of a matrix that can't be drawn it says why.
@@ -50,8 +53,8 @@ func Terminal(m Matrix, o TerminalOptions) string {
 		}
 		b.WriteString(strings.TrimRight(padLeft(corner, left)+" "+m.header(columns, from, to), " ") + "\n")
 		for r, row := range m.Values {
-			b.WriteString(padLeft(rows[r], left) + " ")
 			var line strings.Builder
+			line.WriteString(padLeft(rows[r], left) + " ")
 			for c := from; c < to; c++ {
 				line.WriteString(strings.Repeat(" ", m.gap(from, c)))
 				line.WriteString(s.cell(float64(row[c])))
@@ -59,11 +62,12 @@ func Terminal(m Matrix, o TerminalOptions) string {
 			b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 		}
 	}
-	fmt.Fprintf(&b, "%*s %s %s %s", left, "", number(s.Low), s.strip(), number(s.High))
+	before, after := number(s.Low)+" ", " "+number(s.High)
 	if m.Baseline != 0 {
-		fmt.Fprintf(&b, "   baseline %s", number(m.Baseline))
+		after += "   baseline " + number(m.Baseline)
 	}
-	b.WriteByte('\n')
+	indent := min(left+1, max(0, o.Width-len(before)-len(after)-stripCells*cellWidth))
+	fmt.Fprintf(&b, "%*s%s%s%s\n", indent, "", before, s.strip(), after)
 	return b.String()
 }
 
@@ -87,7 +91,7 @@ func (m Matrix) header(labels []string, from, to int) string {
 	for c := from; c < to; c++ {
 		at += m.gap(from, c)
 		if (c-from)%every == 0 {
-			label := clip(labels[c], every*cellWidth-1)
+			label := clip(labels[c], min(every*cellWidth-1, (to-c)*cellWidth))
 			start := at + max(0, (cellWidth-displayWidth(label))/2)
 			b.WriteString(strings.Repeat(" ", max(0, start-displayWidth(b.String()))) + label)
 		}
@@ -116,7 +120,7 @@ func (s terminalScale) cell(v float64) string {
 	if !s.signed() {
 		size = s.at(v)
 	}
-	shade := shades[min(int(size*float64(len(shades))), len(shades)-1)]
+	shade := shades[int(math.Round(min(1, size)*float64(len(shades)-1)))]
 	if v < 0 && shade != " " {
 		return "-" + shade + shade
 	} else if s.signed() {
@@ -128,8 +132,8 @@ func (s terminalScale) cell(v float64) string {
 // strip is the scale of colours.
 func (s terminalScale) strip() string {
 	var b strings.Builder
-	for i := range 7 {
-		b.WriteString(s.cell(s.Low + float64(i)/6*(s.High-s.Low)))
+	for i := range stripCells {
+		b.WriteString(s.cell(s.Low + float64(i)/(stripCells-1)*(s.High-s.Low)))
 	}
 	return b.String()
 }

@@ -178,6 +178,11 @@ function heat(parent, o) {
   redraws.push(layout);
   return {
     canvas, draw,
+    // follow lets go of a cell that isn't the marked one any more.
+    follow() {
+      if (kept && String(kept) !== String(o.mark())) kept = null;
+      draw();
+    },
     // change takes over other values, scale, frame … of the same shape.
     change(other) {
       Object.assign(o, other);
@@ -189,6 +194,6 @@ function heat(parent, o) {
 // short is a value in a cell: ".91", "−1.2".
 function short(v) {
   const a = Math.abs(v);
-  const s = a >= 1000 ? v.toExponential(0) : v.toFixed(a >= 100 ? 0 : a >= 10 ? 1 : 2);
+  const s = a >= 10000 ? v.toExponential(0) : v.toFixed(a >= 100 ? 0 : a >= 10 ? 1 : 2);
   return s.replace("0.", ".").replace("-", "−").replace(/^(−?)\.00$/, "0");
 }

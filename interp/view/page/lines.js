@@ -9,7 +9,7 @@ views.lines = (body, d) => {
   let at = null, draw, width = 0;
   const n = d.x.length;
   const values = d.series.flatMap((s) => s.values).filter((v) => v !== null);
-  let low = Math.min(...values), high = Math.max(...values);
+  let [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [values[0] ?? 0, values[0] ?? 0]);
   if (low > 0 && low < high * 0.7) low = 0;
   if (low === high) high = low + 1;
   // Ticks at 1, 2 or 5 times a power of ten.

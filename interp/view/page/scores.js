@@ -69,5 +69,5 @@ views.scores = (body, d) => {
   if (d.scores.length > 1) body.append(choices("score", d.scores.map((s) => s.name), show));
   body.append(about, panels);
   show(0);
-  chosen.listeners.push(() => maps.forEach((m) => m.draw()));
+  chosen.listeners.push(() => maps.forEach((m) => m.follow()));
 };

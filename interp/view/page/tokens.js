@@ -1,7 +1,7 @@
 // strip shows tokens as one focusable list: the arrow keys move, Enter and a click keep a
 // token, Escape lets go. moved is called with the index of the token looked at, or null.
 function strip(tokens, { label, vertical = false, breaks = false, moved, title }) {
-  const list = make("div", { class: vertical ? "" : "text", role: "listbox", "aria-label": label, "aria-orientation": vertical ? "vertical" : "horizontal" });
+  const list = make("div", { class: vertical ? "" : "running", role: "listbox", "aria-label": label, "aria-orientation": vertical ? "vertical" : "horizontal" });
   let kept = null, over = null, stop = 0;
   const items = tokens.map((t, i) => make("span", { class: "token", role: "option", tabindex: i ? -1 : 0, "data-i": i }, t));
   items.forEach((e, i) => {
