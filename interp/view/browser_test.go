@@ -29,6 +29,9 @@ func open(t *testing.T, p view.Page) *browser {
 	}
 	b := startBrowser(t, file)
 	b.wait(`document.querySelector("section:last-child .body").children.length > 0`)
+	// Pictures are drawn when the first frame gives them their width.
+	b.eval(`void requestAnimationFrame(() => requestAnimationFrame(() => { window.drawn = true; }))`)
+	b.wait(`window.drawn === true`)
 	return b
 }
 
