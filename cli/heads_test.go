@@ -216,3 +216,35 @@ func TestSteer(t *testing.T) {
 		}
 	}
 }
+
+func TestLens(t *testing.T) {
+	r := must(t, "lens", "--device", "cpu", "-p", "Review: Hugo and I ate the soup. Verdict:")
+	if !strings.Contains(r.out, "0.hook_resid_pre") || !strings.Contains(r.out, "4.hook_resid_post") || !strings.Contains(r.out, "0.00\n") {
+		t.Errorf("%s", r.out)
+	}
+	got := decode[struct {
+		Tokens []struct{ Position int }
+		Places []struct {
+			Hook    string
+			Guesses [][]struct{ Probability float64 }
+			KL      []float64
+		}
+	}](t, must(t, "lens", "--device", "cpu", "-p", "good soup", "--positions", "0,2", "--top", "3", "--json").out)
+	if len(got.Tokens) != 2 || got.Tokens[1].Position != 2 || len(got.Places) != 6 || len(got.Places[0].Guesses) != 2 || len(got.Places[0].Guesses[0]) != 3 {
+		t.Errorf("%+v", got)
+	}
+	if last := got.Places[5]; last.KL[0] > 1e-6 || got.Places[0].KL[1] < 0.01 {
+		t.Errorf("KL %v at the end, %v at the beginning", last.KL, got.Places[0].KL)
+	}
+	for line, want := range map[string]string{
+		"":                    "is missing",
+		"-p a --top 0":        "--top 0",
+		"-p a --positions 99": "position 99",
+		"-p a --positions x":  "--positions",
+	} {
+		r := run(t, append([]string{"lens", "--device", "cpu"}, strings.Fields(line)...)...)
+		if r.code == 0 || !strings.Contains(r.err, want) {
+			t.Errorf("%s: exit code %d, %q", line, r.code, r.err)
+		}
+	}
+}

@@ -467,3 +467,42 @@ func TestSteer(t *testing.T) {
 		}
 	})
 }
+
+// TestMemoryOfScores: for Llama-2-7B and 512 tokens, the scores of all patterns take what their
+// sums take, which is little beside the run itself, and far from what the patterns would.
+func TestMemoryOfScores(t *testing.T) {
+	text, err := os.ReadFile("../testdata/configs/llama-2-7b/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tokens = 512
+	peak := func(f func(m *transformer.Model) error) int64 {
+		ckpt, err := transformer.OpenConfig(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := tensor.NewPlan(tensor.Limits{})
+		m, err := ckpt.Plan(plan, transformer.LoadOptions{})
+		if err == nil {
+			err = f(m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan.Memory().Peak
+	}
+	plain := peak(func(m *transformer.Model) error {
+		r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens})
+		return errors.Join(err, r.Close())
+	})
+	ids := [][]int32{make([]int32, tokens)}
+	scored := peak(func(m *transformer.Model) error {
+		_, err := interp.Patterns(t.Context(), m, ids, interp.PatternOptions{})
+		return err
+	})
+	const layers, heads, patterns = 32, 32, 32 * 32 * tokens * tokens * 4
+	sums := int64(layers * heads * tokens * tensor.NumFeatures * 4)
+	if more := scored - plain; more < sums || more > sums+1<<16 || more > patterns/20 {
+		t.Errorf("scores take %d bytes more than a run, their sums are %d", more, sums)
+	}
+}
