@@ -21,12 +21,20 @@ type Generation struct {
 // −2, …; see [Run.Virtual]. The loop ends with the first error.
 func (r *Run) Generate(ctx context.Context, ids []int32, g Generation) iter.Seq2[int32, error] {
 	return func(yield func(int32, error) bool) {
+		r.Reset()
+		r.Continue(ctx, ids, g)(yield)
+	}
+}
+
+// Continue is Generate behind the tokens that are in the cache ([Run.Cached]), to
+// which it adds ids and all new tokens but the last.
+func (r *Run) Continue(ctx context.Context, ids []int32, g Generation) iter.Seq2[int32, error] {
+	return func(yield func(int32, error) bool) {
 		if err := r.checkGeneration(ids, g); err != nil {
 			yield(0, err)
 			return
 		}
 		rng := rand.New(rand.NewPCG(g.Seed, 0))
-		r.Reset()
 		pending := ids
 		for range g.MaxTokens {
 			logits, err := r.next(ctx, pending)
@@ -59,8 +67,8 @@ func (r *Run) checkGeneration(ids []int32, g Generation) error {
 		return fmt.Errorf("generation needs a run with a Context: %w", ErrInput)
 	case len(ids) == 0:
 		return fmt.Errorf("nothing to continue: %w", ErrInput)
-	case g.MaxTokens < 0 || len(ids)+g.MaxTokens-1 > r.options.Context:
-		return fmt.Errorf("%d tokens and %d new ones in a context of %d: %w", len(ids), g.MaxTokens, r.options.Context, ErrInput)
+	case g.MaxTokens < 0 || r.Cached()+len(ids)+g.MaxTokens-1 > r.options.Context:
+		return fmt.Errorf("%d tokens and %d new ones in a context of %d: %w", r.Cached()+len(ids), g.MaxTokens, r.options.Context, ErrInput)
 	}
 	return g.check()
 }

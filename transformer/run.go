@@ -173,6 +173,29 @@ func (r *Run) Cached() int {
 	return r.cache.filled - r.adapters.prefixTokens()
 }
 
+// Rewind keeps only the first n tokens of each sequence in the cache, so that the next
+// Forward goes on from there. The error wraps ErrInput if there are fewer.
+func (r *Run) Rewind(n int) error {
+	if n < 0 || n > r.Cached() {
+		return fmt.Errorf("%d of %d tokens in the cache: %w", n, r.Cached(), ErrInput)
+	}
+	if r.cache != nil {
+		r.cache.filled = r.adapters.prefixTokens() + n
+	}
+	return nil
+}
+
+// Positions returns how many tokens of a sequence, virtual ones included, there can be at
+// most: the room of the cache, if there is one, and no more than the model's positions
+// without those of a prefix.
+func (r *Run) Positions() int {
+	n := r.model.Config.MaxPositions - r.adapters.prefixTokens()
+	if r.cache != nil {
+		n = min(n, r.options.Context)
+	}
+	return n
+}
+
 // Recomputes says whether a projection's Forward is called again before its Backward
 // (RunOptions.GradCheckpoint), without another layer's in between: then an adapter may
 // keep what it needs in one buffer for all layers.

@@ -11,5 +11,7 @@
 // A rendered text holds all special tokens, BOS among them: encode it without adding
 // any, or BOS is there twice.
 //
+// [Session] is a conversation with a model, which computes each token once.
+//
 // [Answers] says where in a text the answers are, for training on those alone.
 package chat

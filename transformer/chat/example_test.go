@@ -1,9 +1,15 @@
 package chat_test
 
 import (
+	"context"
 	"fmt"
+	"log"
 
+	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/chat"
+	"github.com/gpupeft/gpupeft/transformer/demo"
+	"github.com/gpupeft/gpupeft/transformer/tokenizer"
 )
 
 func Example() {
@@ -48,4 +54,44 @@ func ExampleJinja() {
 	// Output:
 	// user: Hi
 	// <nil>
+}
+
+// A conversation with the built-in model, which hasn't learnt to have one: it goes on
+// with the text.
+func ExampleSession() {
+	ctx := context.Background()
+	backend := tensor.NewCPU(0)
+	defer backend.Close()
+	model, err := transformer.Load(ctx, backend, demo.Model(), transformer.LoadOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	words, err := tokenizer.Load(demo.Model())
+	if err != nil {
+		log.Fatal(err)
+	}
+	run, err := model.NewRun(transformer.RunOptions{Batch: 1, Length: 64, Context: 200})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer run.Close()
+
+	s, err := chat.NewSession(chat.SessionConfig{Run: run, Tokens: words, Generation: transformer.Generation{MaxTokens: 8, Stop: model.Config.EOS}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, question := range []string{"Once upon a time", "Then"} {
+		for piece, err := range s.Ask(ctx, question) {
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Print(piece)
+		}
+		a := s.Last()
+		fmt.Printf(" (%d of %d tokens computed)\n", a.Computed, a.Context-a.Tokens)
+	}
+	// Output:
+	// named Sam. One day, Sam and (7 of 7 tokens computed)
+	// g goat stall was good. I (12 of 19 tokens computed)
 }
