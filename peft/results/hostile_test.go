@@ -35,7 +35,7 @@ func pages(t *testing.T, text func() string) []string {
 	run := Run{
 		Title: text(), Lead: text(), Notes: []string{text()}, Facts: []Pair{{text(), text()}}, Log: steps(30), Made: text(),
 		Scores:  Scores{Metrics: []Metric{{Name: text()}}, Rows: []ScoreRow{{Name: text(), Values: []float64{1}}, {Name: text(), Baseline: true}}},
-		Samples: []Sample{{text(), text(), text(), text()}},
+		Samples: []Sample{{text(), text(), text(), text(), []Pair{{text(), text()}}}},
 		Groups:  []Group{{text(), []Pair{{text(), text()}}}},
 	}
 	metric := Metric{Name: text()}

@@ -33,6 +33,7 @@ type Group struct {
 type Sample struct {
 	Prompt, Before, After string
 	Right                 string // the continuation that was wanted; "": not known
+	During                []Pair // on the way: after which step, and the text
 }
 
 // Scores compare models, or a model at several times, with baselines.

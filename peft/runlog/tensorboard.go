@@ -26,10 +26,17 @@ type tensorBoard struct {
 // a run that goes on after a step. If after is more than 0, the file says that steps
 // beyond it in the directory's older files don't count. After step 0 there must be none.
 func OpenTensorBoard(dir string, after int) (Writer, error) {
-	return openTensorBoard(dir, after, time.Now)
+	return openTensorBoard(dir, after, after > 0, time.Now)
 }
 
-func openTensorBoard(dir string, after int, now func() time.Time) (Writer, error) {
+// RestartTensorBoard is OpenTensorBoard for a run that begins anew: of the directory's
+// older files, no step counts.
+func RestartTensorBoard(dir string) (Writer, error) {
+	return openTensorBoard(dir, 0, true, time.Now)
+}
+
+// openTensorBoard makes the file; again says that older ones may be there.
+func openTensorBoard(dir string, after int, again bool, now func() time.Time) (Writer, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -37,7 +44,7 @@ func openTensorBoard(dir string, after int, now func() time.Time) (Writer, error
 	if err != nil {
 		return nil, err
 	}
-	if after == 0 && last > 0 {
+	if !again && last > 0 {
 		return nil, fmt.Errorf("%s: there are event files of another run: %w", dir, fs.ErrExist)
 	}
 	name := fmt.Sprintf("%s%010d.gpupeft", eventPrefix, max(now().Unix(), last+1))
@@ -47,7 +54,7 @@ func openTensorBoard(dir string, after int, now func() time.Time) (Writer, error
 	}
 	t := &tensorBoard{f, now}
 	err = t.put(event{time: t.now(), version: true})
-	if err == nil && after > 0 {
+	if err == nil && again {
 		err = t.put(event{time: t.now(), step: after + 1, restart: true})
 	}
 	if err != nil {

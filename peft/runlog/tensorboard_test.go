@@ -34,7 +34,7 @@ func ticks(seconds ...float64) func() time.Time {
 func goneOn(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	w, err := openTensorBoard(dir, 300, ticks(1e9, 1e9, 1e9+1, 1e9+2, 1e9+3.5))
+	w, err := openTensorBoard(dir, 300, true, ticks(1e9, 1e9, 1e9+1, 1e9+2, 1e9+3.5))
 	r := Record{Step: 301, Epoch: 1.5, Loss: 0.1, LR: 3.35e-3, GradNorm: 0.25, Tokens: 488, TokensPerS: 7115.25, StepMS: 68.5, PeakBytes: 31e6}
 	evaluated := r
 	evaluated.Step, evaluated.ValLoss, evaluated.ValPPL, evaluated.Accuracy = 302, some(0.0114), some(1.01147), some(0.997)
@@ -83,7 +83,7 @@ func TestFrames(t *testing.T) {
 func TestEventFilesAreInOrder(t *testing.T) {
 	dir := t.TempDir()
 	for range 3 { // in the same second, on a clock that goes back
-		w, err := openTensorBoard(dir, 5, ticks(2000, 1000))
+		w, err := openTensorBoard(dir, 5, true, ticks(2000, 1000))
 		writeAll(t, w, err, records(6, 7))
 	}
 	got, err := filepath.Glob(filepath.Join(dir, "*"))
@@ -135,6 +135,29 @@ func TestParityTensorBoard(t *testing.T) {
 	}
 	if math.IsNaN(want["train/loss"][0][1]) {
 		t.Error("nothing was compared")
+	}
+}
+
+// TestParityTensorBoardAnew asks TensorBoard what it sees of a run that was broken off and
+// began anew.
+func TestParityTensorBoardAnew(t *testing.T) {
+	python := parity.Python(t, "python")
+	dir := t.TempDir()
+	w, err := OpenTensorBoard(dir, 0)
+	writeAll(t, w, err, records(1, 6))
+	torn(t, dir)
+	w, err = RestartTensorBoard(dir)
+	writeAll(t, w, err, records(1, 3))
+	out, err := exec.CommandContext(t.Context(), python, tensorboard+"generate.py", dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string][][2]float64
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if steps := got["train/lr"]; len(steps) != 3 || steps[0][0] != 1 || steps[2][0] != 3 {
+		t.Errorf("got %v", steps)
 	}
 }
 
