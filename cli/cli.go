@@ -51,6 +51,7 @@ Then on your own:
    gpupeft tune --model DIR --data FILE --out adapter
    gpupeft eval --model DIR --adapter adapter --data FILE
    gpupeft generate --model DIR --adapter adapter -p "Once upon a time"
+   gpupeft chat --model DIR --adapter adapter
 
 "gpupeft help COMMAND" lists a command's options with their defaults.`
 
@@ -77,7 +78,7 @@ func (p *program) app() *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
+			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.chatCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
 			p.captureCommand(), p.inspectHeadsCommand(), p.lensCommand(), p.steerCommand(), p.convertCommand(), p.combineCommand(),
 			p.mergeCommand(), p.reportCommand(), p.quantizeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},

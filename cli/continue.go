@@ -99,13 +99,14 @@ var notFacts = []string{"model", "data", "init-adapter", "out", "log-jsonl", "lo
 
 // note is what a checkpoint holds of the report.
 type note struct {
-	Device  string  `json:"device"`
-	Tokens  int     `json:"tokens"`
-	Seconds float64 `json:"seconds"`
-	Steps   int     `json:"steps"`
-	Base    *score  `json:"base,omitempty"`
-	Before  *score  `json:"before,omitempty"`
-	Sample  string  `json:"sample,omitempty"` // of the bare model
+	Device  string       `json:"device"`
+	Tokens  int          `json:"tokens"`
+	Seconds float64      `json:"seconds"`
+	Steps   int          `json:"steps"`
+	Base    *score       `json:"base,omitempty"`
+	Before  *score       `json:"before,omitempty"`
+	Sample  string       `json:"sample,omitempty"` // of the bare model
+	During  []stepSample `json:"samples,omitempty"`
 }
 
 // note makes it, with the log on the disk up to there.
@@ -116,7 +117,7 @@ func (j *job) note() (any, error) {
 	r := &j.report
 	n := note{Device: deviceName(r.Device), Tokens: r.Tokens, Seconds: r.Seconds, Steps: r.Steps, Base: r.Base, Before: r.Before}
 	if j.sample != nil {
-		n.Sample = j.sample.Before
+		n.Sample, n.During = j.sample.Before, j.sample.During
 	}
 	return n, nil
 }
@@ -133,7 +134,7 @@ func (j *job) recall() error {
 	r := &j.report
 	r.Tokens, r.Seconds, r.Steps, r.Base, r.Before = n.Tokens, n.Seconds, n.Steps, n.Base, n.Before
 	if j.sample != nil {
-		j.sample.Before = n.Sample
+		j.sample.Before, j.sample.During = n.Sample, n.During
 	}
 	if now := deviceName(r.Device); now != n.Device {
 		j.out.warn("%s was made on %s, this is %s: it will round otherwise from here on", j.plan.from.Dir, n.Device, now)
@@ -177,4 +178,4 @@ func (j *job) effective(c *cli.Context) map[string]any {
 }
 
 // notSettings are flags that say nothing about a run.
-var notSettings = []string{"config", "resume", "dry-run", "json", "quiet", "help"}
+var notSettings = []string{"config", "resume", "dry-run", "json", "quiet", "progress", "no-report", "help"}

@@ -24,14 +24,14 @@ func dataFlags() []cli.Flag {
 		&cli.StringFlag{Name: "label-names", Category: groupInput, Usage: "classification: `LIST` of the classes in order, for labels that are numbers"},
 		&cli.BoolFlag{Name: "label-index", Category: groupInput, DisableDefaultText: true, Usage: "classification: the answer is the class's number, not its name"},
 		&cli.StringFlag{Name: "prompt-template", Category: groupInput, Usage: "`TEXT` before the answer, with {name} for fields of the row; \\n is a new line"},
-		chatTemplateFlag("auto", "that turns conversations into text, and if it isn't auto, rows of prompt and answer as well"),
+		chatTemplateFlag("auto", "that turns conversations into text, and if it isn't auto, rows of prompt and answer as well", "auto"),
 		&cli.BoolFlag{Name: "mask-prompt", Value: true, Category: groupInput, Usage: "loss on answers only; =false: on prompts, too"},
 		&cli.BoolFlag{Name: "last-turn", Category: groupInput, DisableDefaultText: true, Usage: "of a conversation, loss on the last answer only"},
 	}
 }
 
-func chatTemplateFlag(value, what string) cli.Flag {
-	return &cli.StringFlag{Name: "chat-template", Value: value, Category: groupInput,
+func chatTemplateFlag(value, what, otherwise string) cli.Flag {
+	return &cli.StringFlag{Name: "chat-template", Value: value, Category: groupInput, DefaultText: otherwise,
 		Usage: "`TEMPLATE` " + what + ": auto, model (what came with it), none, a file in Jinja, or " + strings.Join(chat.Names(), ", ")}
 }
 

@@ -28,12 +28,13 @@ func TestDiskFull(t *testing.T) {
 		c := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `ulimit -f ` + blocks + ` && exec "$0" "$@"`, os.Args[0]}, append(command, "--resume", "auto")...)...)
 		c.Env = append(os.Environ(), asProgram+"=1")
 		text, err := c.CombinedOutput()
-		if err == nil || c.ProcessState.ExitCode() != 1 || !strings.Contains(string(text), "checkpoint of step 3") || !strings.Contains(string(text), "file too large") {
+		what := map[string]string{"0": "log.jsonl", "1": "log.jsonl", "60": "checkpoint of step 3"}[blocks]
+		if err == nil || c.ProcessState.ExitCode() != 1 || !strings.Contains(string(text), what) || !strings.Contains(string(text), "file too large") {
 			t.Errorf("limit %s: exit code %d, %v: %s", blocks, c.ProcessState.ExitCode(), err, text)
 		}
 		names, err := filepath.Glob(filepath.Join(out+"-checkpoints", "*"))
 		hidden, err2 := filepath.Glob(filepath.Join(out+"-checkpoints", ".*"))
-		if err != nil || err2 != nil || len(names) != 1 || filepath.Base(names[0]) != "step-00000001" || len(hidden) > 0 {
+		if err != nil || err2 != nil || len(names) != 2 || filepath.Base(names[0]) != "log.jsonl" || filepath.Base(names[1]) != "step-00000001" || len(hidden) > 0 {
 			t.Errorf("limit %s: left %v, %v", blocks, names, hidden)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/peft/data"
-	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/chat"
 	"github.com/gpupeft/gpupeft/transformer/tokenizer"
 )
@@ -32,22 +31,15 @@ func (p *program) generateCommand() *cli.Command {
 		Action:      p.generate,
 		Flags: []cli.Flag{
 			modelFlag(), adaptersFlag(), promptScaleFlag(), steerFlag(),
-			chatTemplateFlag("none", "that makes the prompt the question of a conversation"),
-			&cli.StringFlag{Name: "system", Category: groupInput, Usage: "`TEXT` of the system in that conversation"},
-			&cli.IntFlag{Name: "task", Category: groupInput, Usage: "`N` of a prompt for several tasks"},
+			chatTemplateFlag("none", "that makes the prompt the question of a conversation", "none; that of the adapter's training, if it had one"),
+			systemFlag(), taskFlag(),
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Category: groupInput, Usage: "`TEXT` to continue; - reads it from standard input"},
-			&cli.IntFlag{Name: "max-tokens", Value: 100, Category: groupSampling, Usage: "`N` new tokens at most"},
-			&cli.Float64Flag{Name: "temperature", Category: groupSampling, Usage: "`T`: 0 always takes the most likely token, 1 follows the model"},
-			&cli.IntFlag{Name: "top-k", Category: groupSampling, Usage: "choose among the `K` most likely tokens; 0: all"},
-			&cli.Float64Flag{Name: "top-p", Category: groupSampling, Usage: "choose among the most likely tokens whose probabilities sum to `P`; 0: all"},
-			&cli.Uint64Flag{Name: "seed", Category: groupSampling, Usage: "the same `N` gives the same text"},
+			maxTokensFlag(100), temperatureFlag(), topKFlag(), topPFlag(), textSeedFlag(),
 			deviceFlag(), quantFlag(),
 			jsonFlag("print one JSON object at the end, in place of the text"), quietFlag(),
 		},
 	}
 }
-
-const groupSampling = "2. Sampling"
 
 // generated is the result of generate --json.
 type generated struct {
@@ -86,9 +78,8 @@ func (p *program) generate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	g := generation{base: b, with: with, hooks: steer.Hooks(), task: c.Int("task"), Generation: transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
-		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}}}
-	if g.ids, err = b.encodePrompt(c, tok, prompt); err != nil {
+	g := generation{base: b, with: with, hooks: steer.Hooks(), task: c.Int("task"), Generation: generationOf(c)}
+	if g.ids, err = b.encodePrompt(c, out, tok, prompt); err != nil {
 		return err
 	}
 	if err := g.fit(); err != nil {
@@ -116,9 +107,13 @@ func (p *program) generate(c *cli.Context) error {
 
 // encodePrompt returns the tokens to continue: of the text, or of a conversation that
 // asks it.
-func (b *base) encodePrompt(c *cli.Context, tok *tokenizer.Tokenizer, prompt string) ([]int32, error) {
-	if err := b.openTemplate(c.String("chat-template")); err != nil {
+func (b *base) encodePrompt(c *cli.Context, out *output, tok *tokenizer.Tokenizer, prompt string) ([]int32, error) {
+	trained, err := b.openTrainedTemplate(c)
+	if err != nil {
 		return nil, err
+	}
+	if trained && b.chat.Template != nil {
+		out.warn("chat template %s: %s", b.chat.Name(), b.chat.Why)
 	}
 	if b.chat.Template == nil {
 		if c.IsSet("system") {
@@ -139,20 +134,6 @@ func (b *base) encodePrompt(c *cli.Context, tok *tokenizer.Tokenizer, prompt str
 		return nil, fmt.Errorf("--chat-template: %w", err)
 	}
 	return tok.Encode(text, false) // the template has written BOS
-}
-
-func checkSampling(c *cli.Context) error {
-	switch {
-	case c.Int("max-tokens") < 1:
-		return usagef("--max-tokens %d: want at least 1", c.Int("max-tokens"))
-	case !(c.Float64("temperature") >= 0) || c.Float64("temperature") > 1e6:
-		return usagef("--temperature %v: want 0 or more", c.Float64("temperature"))
-	case c.Int("top-k") < 0:
-		return usagef("--top-k %d: want 0 or more", c.Int("top-k"))
-	case !(c.Float64("top-p") >= 0 && c.Float64("top-p") <= 1):
-		return usagef("--top-p %v: want 0 to 1", c.Float64("top-p"))
-	}
-	return nil
 }
 
 // fit keeps a text within the model's positions.

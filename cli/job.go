@@ -13,7 +13,6 @@ import (
 
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
-	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/demo"
@@ -31,7 +30,7 @@ type job struct {
 	checked   *data.Examination
 	method    peft.Method
 	run       *transformer.Run
-	log       runlog.Writer
+	log       *runLog
 	report    report
 	sample    *sampleReport // of report; nil: none
 	prompt    []int32       // of the sample
@@ -54,7 +53,7 @@ func openJob(c *cli.Context, p *plan, out *output) (*job, error) {
 			return nil, errors.Join(err, j.close())
 		}
 	}
-	if j.log, err = openLogs(p.logs, p.logged()); err != nil {
+	if j.log, err = p.openLog(); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
 	if err := j.fillReport(c); err != nil {
@@ -295,8 +294,5 @@ func (j *job) close() error {
 	if j.files != nil {
 		err = errors.Join(err, j.files.Close())
 	}
-	if j.log != nil {
-		err = errors.Join(err, j.log.Close())
-	}
-	return errors.Join(err, j.base.Close())
+	return errors.Join(err, j.log.close(), j.base.Close())
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gpupeft/gpupeft/cli"
+	"github.com/gpupeft/gpupeft/peft/runlog"
 )
 
 // asProgram makes the test's binary the program.
@@ -64,7 +65,8 @@ func TestKill(t *testing.T) {
 	command := func(name string) []string {
 		return []string{"tune", "--device", device, "--model", tiny, "--data", rows, "--method", "lora", "--dropout", "0.1", "--steps", "150",
 			"--batch-size", "4", "--grad-accum", "2", "--lr", "0.02", "--lr-schedule", "cosine", "--eval-every", "7", "--keep-best", "--save-every", "3", "--keep", "2",
-			"--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl")}
+			"--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl"),
+			"--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb")}
 	}
 	c, out := start(t, command("whole")...)
 	began := time.Now()
@@ -121,6 +123,15 @@ func same(t *testing.T, dir, one, other string) {
 		if x, y := timeless(t, []byte(a[i])), timeless(t, []byte(b[i])); !reflect.DeepEqual(x, y) {
 			t.Errorf("%s: log\n%s, want\n%s", other, b[i], a[i])
 		}
+	}
+	read(other, "report.html")
+	for _, name := range []string{one, other} {
+		if !bytes.Equal(read(name, "log.jsonl"), read(name+".jsonl")) {
+			t.Errorf("%s: log.jsonl is not what --log-jsonl has got", name)
+		}
+	}
+	if records, err := runlog.ReadFile(filepath.Join(dir, other+".csv")); err == nil && len(records) != 150 {
+		t.Errorf("%s: %d records in CSV", other, len(records))
 	}
 	if names, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, other) }) {
 		t.Errorf("left behind: %v, %v", names, err)

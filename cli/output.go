@@ -18,6 +18,8 @@ type output struct {
 	talk   io.Writer // what is going on
 	note   io.Writer // what the user should know anyway
 	live   bool      // talk is a terminal
+	// records, if not nil, gets steps as JSON lines, in place of talk of them.
+	records io.Writer
 }
 
 // output follows --json, which keeps standard output for the result, and --quiet.
@@ -33,6 +35,22 @@ func (p *program) output(c *cli.Context) *output {
 		o.live = isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd())
 	}
 	return o
+}
+
+// progress is how --progress asks for steps to be shown.
+func (p *program) progress(c *cli.Context, out *output) error {
+	switch kind := c.String("progress"); kind {
+	case "auto":
+	case "bar":
+		out.live = true
+	case "lines":
+		out.live = false
+	case "json":
+		out.live, out.records = false, p.err
+	default:
+		return usagef("--progress %q (known: auto, bar, lines, json)", kind)
+	}
+	return nil
 }
 
 // say prints a line of talk.

@@ -16,6 +16,7 @@ import (
 // filled in when those are known.
 type plan struct {
 	data        string // "": the built-in reviews
+	template    string // --chat-template
 	valSplit    float64
 	maxLength   int
 	fixedLength bool // maxLength was asked for
@@ -43,13 +44,17 @@ type plan struct {
 	samplePrompt           string
 
 	out       string
-	logs      map[string]string // by flag
+	logFiles  logFiles
+	noReport  bool
 	saveEvery int
 	keep      int    // checkpoints; 0: two, and none at the end
 	resume    string // --resume
 	from      *tune.Checkpoint
 	done      []byte // run.json of a complete --out that --resume auto has found
 }
+
+// logFiles are logs that flags ask for.
+type logFiles struct{ jsonl, csv, tensorboard string }
 
 // newPlan reads the flags and checks all that can be checked without the files.
 func newPlan(c *cli.Context) (*plan, error) {
@@ -63,7 +68,7 @@ func newPlan(c *cli.Context) (*plan, error) {
 	}
 	seed := c.Uint64("seed")
 	p := &plan{
-		data: c.String("data"), valSplit: c.Float64("val-split"), maxLength: c.Int("max-seq-length"), fixedLength: c.IsSet("max-seq-length"),
+		data: c.String("data"), template: c.String("chat-template"), valSplit: c.Float64("val-split"), maxLength: c.Int("max-seq-length"), fixedLength: c.IsSet("max-seq-length"),
 		method: c.String("method"), methodSet: c.IsSet("method"), initAdapter: c.String("init-adapter"), initText: c.String("prompt-init-text"),
 		loader: data.Loader{Batch: c.Int("batch-size"), Accumulate: c.Int("grad-accum"), InOrder: c.Bool("no-shuffle"), Seed: seed},
 		epochs: c.Int("epochs"), warmupRatio: c.Float64("warmup-ratio"),
@@ -73,10 +78,8 @@ func newPlan(c *cli.Context) (*plan, error) {
 		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
 		metric: tune.Metric(c.String("metric")), patience: c.Int("early-stop"), keepBest: c.Bool("keep-best") || c.Int("early-stop") > 0,
 		maxTime: c.Duration("max-time"),
-		out:     c.String("out"), logs: map[string]string{}, saveEvery: c.Int("save-every"), keep: c.Int("keep"), resume: c.String("resume"),
-	}
-	for _, f := range logFlags {
-		p.logs[f.name] = c.String(f.name)
+		out:     c.String("out"), logFiles: logFiles{c.String("log-jsonl"), c.String("log-csv"), c.String("tensorboard")}, noReport: c.Bool("no-report"),
+		saveEvery: c.Int("save-every"), keep: c.Int("keep"), resume: c.String("resume"),
 	}
 	return p, p.readSizing(c)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -66,6 +67,10 @@ func roundUp(n int) int {
 }
 
 func (p *progress) step(r runlog.Record) {
+	if p.out.records != nil {
+		_ = json.NewEncoder(p.out.records).Encode(r) // that nobody reads it is no reason to stop
+		return
+	}
 	p.sum, p.n = p.sum+r.Loss, p.n+1
 	p.tokens += r.Tokens
 	p.spent += time.Duration(r.StepMS * float64(time.Millisecond))

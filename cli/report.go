@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -164,7 +166,7 @@ func (j *job) describeMethod() string {
 	return describe(j.method.Config())
 }
 
-// save completes the report and writes the adapter. It isn't interrupted: what is
+// save completes the report and writes the adapter with its log. It isn't interrupted: what is
 // there is worth keeping.
 func (j *job) save() error {
 	r := &j.report
@@ -175,12 +177,33 @@ func (j *job) save() error {
 	if r.After != nil {
 		r.LossAfter, r.PPL = r.After.Loss, r.After.Perplexity
 	}
-	if err := saveAdapter(context.Background(), j.plan.out, j.plan.from != nil, j.method, r.Model, r); err != nil {
+	if err := j.log.Close(); err != nil {
+		return err
+	}
+	if err := saveAdapter(context.Background(), j.plan.out, j.plan.from != nil, j.method, r.Model, r, func(dir string) error {
+		return errors.Join(j.log.copyTo(dir), j.copyTemplate(dir))
+	}); err != nil {
 		return err
 	}
 	if r.Stop.Complete() && j.plan.keep == 0 {
 		return os.RemoveAll(j.plan.checkpoints())
 	}
+	return nil
+}
+
+// writePage writes the page and the plots of the run beside its adapter.
+func (p *plan) writePage(out *output) error {
+	if p.noReport {
+		return nil
+	}
+	records, err := readRunLog(p.out, "")
+	if err == nil {
+		_, err = writeRunReport(p.out, records)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is saved, but not its report: %w", p.out, err)
+	}
+	out.say("report %s", filepath.Join(p.out, pageName))
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (p *plan) placeNew() error {
 	if err := p.vacant(false); err != nil {
 		return err
 	}
-	if exists(p.checkpoints()) {
+	if _, err := tune.Open(p.checkpoints()); !errors.Is(err, fs.ErrNotExist) {
 		return usagef("--out %s: an unfinished run has left %s (go on with --resume auto, or remove it)", p.out, p.checkpoints())
 	}
 	return nil
@@ -67,6 +67,9 @@ func (p *plan) placeAuto() error {
 	}
 	if text, complete := savedRun(p.out); complete {
 		p.done = text
+		if p.keep > 0 {
+			return nil
+		}
 		return os.RemoveAll(p.checkpoints()) // it was killed between the two
 	}
 	return p.vacant(p.from != nil)

@@ -31,11 +31,12 @@ const reportDescription = `Makes a page about a run of tune from its directory: 
 no network, with loss curves, scores beside the baselines, samples, and all settings;
 and the curves as loss.png and loss.svg. They replace those that are there.
 
-The curves come from log.jsonl in the directory, or from --log.
+The curves come from log.jsonl in the directory, or from --log. tune makes all of this
+itself at its end, unless --no-report is given.
 
 Example:
-   gpupeft tune --out adapter --log-jsonl log.jsonl
-   gpupeft report --log log.jsonl adapter`
+   gpupeft tune --out adapter --no-report
+   gpupeft report adapter`
 
 func (p *program) reportCommand() *cli.Command {
 	return &cli.Command{
@@ -161,7 +162,11 @@ func (r *finishedRun) page() results.Run {
 		run.Notes = append(run.Notes, fmt.Sprintf("The run was interrupted after %s of %s.", count(r.Steps, "step"), thousands(r.Settings.Steps)))
 	}
 	if s := r.Sample; s != nil {
-		run.Samples = []results.Sample{{Prompt: s.Prompt, Before: strings.TrimSpace(s.Before), After: strings.TrimSpace(s.After), Right: s.Expected}}
+		sample := results.Sample{Prompt: s.Prompt, Before: strings.TrimSpace(s.Before), After: strings.TrimSpace(s.After), Right: s.Expected}
+		for _, d := range s.During {
+			sample.During = append(sample.During, results.Pair{Name: "step " + thousands(d.Step), Value: strings.TrimSpace(d.Text)})
+		}
+		run.Samples = []results.Sample{sample}
 	}
 	return run
 }
@@ -224,8 +229,12 @@ func (r *finishedRun) groups() (groups []results.Group) {
 	for _, g := range []struct {
 		key, name string
 		show      func(json.RawMessage) string
-	}{{"settings", "Settings", plain}, {"data", "Data", plain}, {"device", "Device", plain}, {"versions", "Versions", plain}, {"memory", "Memory plan", plainBytes}} {
-		if pairs := fieldsOf(r.all[g.key], "", g.show); len(pairs) > 0 {
+	}{{"settings", "Settings", plain}, {"data", "Data", plain}, {"device", "Device", plain}, {"memory", "Memory plan", plainBytes}, {"build", "Made with", plain}, {"config", "Flags", plain}} {
+		pairs := fieldsOf(r.all[g.key], "", g.show)
+		if g.key == "build" && r.ModelSHA256 != "" {
+			pairs = append(pairs, results.Pair{Name: "model sha256", Value: r.ModelSHA256})
+		}
+		if len(pairs) > 0 {
 			groups = append(groups, results.Group{Name: g.name, Pairs: pairs})
 		}
 	}

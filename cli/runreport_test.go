@@ -13,7 +13,26 @@ func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	out, log := filepath.Join(dir, "out"), filepath.Join(dir, "steps.jsonl")
 	must(t, "tune", "--device", "cpu", "--steps", "6", "--eval-every", "2", "--eval-batches", "2", "--sample-prompt", "</script><b>bold</b>",
-		"--log-jsonl", log, "--out", out, "--quiet")
+		"--out", out, "--quiet")
+
+	// tune has made the same page.
+	made := read(t, out, "report.html")
+	image := read(t, out, "loss.png")
+	for _, want := range []string{"step 2</span>", "step 4</span>", "model sha256", "<dt>platform</dt>", "<dt>eval-every</dt>"} {
+		if !strings.Contains(made, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	must(t, "report", out)
+	if read(t, out, "report.html") != made || read(t, out, "loss.png") != image {
+		t.Error("report makes another page than tune")
+	}
+	if err := os.Rename(filepath.Join(out, "log.jsonl"), log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(out, "loss.png")); err != nil {
+		t.Fatal(err)
+	}
 
 	// Without a log there are no curves, and that is said.
 	r := must(t, "report", out)

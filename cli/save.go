@@ -55,8 +55,9 @@ func writeAdapter(ctx context.Context, dir string, m peft.Method, baseModel stri
 }
 
 // saveAdapter writes an adapter and its report beside dir and then moves them there,
-// so that dir is complete or not there. An older one must be asked to be replaced.
-func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, baseModel string, report any) (err error) {
+// so that dir is complete or not there; more adds what else belongs there. An older one
+// must be asked to be replaced.
+func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, baseModel string, report any, more func(dir string) error) (err error) {
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -83,7 +84,7 @@ func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, b
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(writeJSON(f, report), f.Close()); err != nil {
+	if err := errors.Join(writeJSON(f, report), f.Close(), more(temp)); err != nil {
 		return err
 	}
 	if replace && exists(dir) {

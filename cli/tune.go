@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -116,9 +117,11 @@ func tuneFlags() []cli.Flag {
 		&cli.IntFlag{Name: "keep", Category: groupOutput, DefaultText: "2 while it runs, none after", Usage: "keep the newest `N` checkpoints, also after the end"},
 		&cli.StringFlag{Name: "resume", Category: groupOutput, Usage: "go on from the checkpoint in `DIR`; auto: from the newest of --out, or from the start if there is none"},
 		&cli.StringFlag{Name: "config", Category: groupOutput, Usage: "read flags from a YAML `FILE` of lines such as \"batch-size: 4\"; those given here win"},
-		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, replacing it; with --resume, going on"},
-		&cli.StringFlag{Name: "log-csv", Category: groupOutput, Usage: "the same as comma-separated values"},
-		&cli.StringFlag{Name: "tensorboard", Category: groupOutput, Usage: "write TensorBoard's event files into `DIR`"},
+		&cli.StringFlag{Name: "log-jsonl", Category: groupOutput, Usage: "write one JSON record a step to `FILE`, too, replacing it; --out has its own log.jsonl"},
+		&cli.StringFlag{Name: "log-csv", Category: groupOutput, Usage: "the same as CSV"},
+		&cli.StringFlag{Name: "tensorboard", Category: groupOutput, Usage: "the same as event files for TensorBoard, in `DIR`"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Category: groupOutput, Usage: "show steps as `KIND`: bar (one live line), lines, json (a record a step, on standard error), or auto: bar on a terminal, else lines"},
+		&cli.BoolFlag{Name: "no-report", Category: groupOutput, DisableDefaultText: true, Usage: "leave out report.html and the plots of the loss (see: gpupeft help report)"},
 		previewFlag(1),
 		jsonFlag("print one JSON object at the end; the rest goes to standard error"),
 		quietFlag(),
@@ -134,6 +137,9 @@ func (p *program) tune(c *cli.Context) error {
 		return err
 	}
 	out := p.output(c)
+	if err := p.progress(c, out); err != nil {
+		return err
+	}
 	if c.Bool("dry-run") {
 		return p.dryRun(c, plan, out)
 	}
@@ -142,7 +148,11 @@ func (p *program) tune(c *cli.Context) error {
 	}
 	if plan.done != nil {
 		out.say("%s is complete: nothing to do", plan.out)
-		return printSaved(out, plan.done, c.Bool("json"))
+		err := printSaved(out, plan.done, c.Bool("json"))
+		if !exists(filepath.Join(plan.out, pageName)) { // it was killed before
+			err = errors.Join(err, plan.writePage(out))
+		}
+		return err
 	}
 	j, err := openJob(c, plan, out)
 	if err != nil {
@@ -167,10 +177,10 @@ func (p *program) tune(c *cli.Context) error {
 	} else {
 		err = j.printResult(out.result)
 	}
-	if err == nil && j.report.Interrupted {
+	if err = errors.Join(err, plan.writePage(out)); err == nil && j.report.Interrupted {
 		err = errInterrupted
 	}
-	return errors.Join(err, j.log.Close())
+	return err
 }
 
 // join lists names for the help.

@@ -14,10 +14,17 @@ import (
 
 // sampleReport shows what tuning changes in a text.
 type sampleReport struct {
-	Prompt   string `json:"prompt"`
-	Expected string `json:"expected,omitempty"`
-	Before   string `json:"before"` // by the bare model
-	After    string `json:"after"`
+	Prompt   string       `json:"prompt"`
+	Expected string       `json:"expected,omitempty"`
+	Before   string       `json:"before"` // by the bare model
+	During   []stepSample `json:"during,omitempty"`
+	After    string       `json:"after"`
+}
+
+// stepSample is how the model goes on after a step.
+type stepSample struct {
+	Step int    `json:"step"`
+	Text string `json:"text"`
 }
 
 // Sizes of a sample, in tokens.
@@ -86,7 +93,7 @@ func (j *job) exampleToShow() (data.Example, error) {
 	return j.trainData.Example(0)
 }
 
-// sampleDuring prints how the model goes on by now, if --sample-prompt asks for it.
+// sampleDuring keeps and prints how the model goes on by now, if --sample-prompt asks for it.
 func (j *job) sampleDuring(ctx context.Context, s tune.Step, show *progress) error {
 	if j.plan.samplePrompt == "" || j.sample == nil || s.Stop != "" {
 		return nil
@@ -96,6 +103,7 @@ func (j *job) sampleDuring(ctx context.Context, s tune.Step, show *progress) err
 		return err
 	}
 	if err == nil {
+		j.sample.During = append(j.sample.During, stepSample{s.Step.Step, text})
 		show.say("sample    %s", quoted(text, 160))
 	}
 	return nil

@@ -7,11 +7,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/cli"
+	"github.com/gpupeft/gpupeft/peft/runlog"
 )
 
 // tuned are the fields of tune --json that the tests look at.
@@ -76,7 +78,7 @@ func checkAdapter(t *testing.T, dir, report string) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if want := []string{"adapter_config.json", "adapter_model.safetensors", "run.json"}; !slices.Equal(names, want) {
+	if want := []string{"adapter_config.json", "adapter_model.safetensors", "log.jsonl", "loss.png", "loss.svg", "report.html", "run.json"}; !slices.Equal(names, want) {
 		t.Errorf("files %v, want %v", names, want)
 	}
 	saved, err := os.ReadFile(filepath.Join(dir, "run.json"))
@@ -151,12 +153,15 @@ func TestLog(t *testing.T) {
 	}
 	tokens := 0.0
 	for i, rec := range records {
-		for _, field := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "step_ms"} {
+		for _, field := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "step_ms", "peak_bytes"} {
 			if v, ok := rec[field]; !ok || v < 0 || v == 0 && field != "lr" {
 				t.Errorf("record %d: %s is %v", i, field, v)
 			}
 		}
-		if _, ok := rec["val_loss"]; ok != (i%2 == 1) || rec["step"] != float64(i+1) {
+		if l, ok := rec["val_loss"]; ok != (i%2 == 1) || rec["step"] != float64(i+1) || ok && math.Abs(rec["val_ppl"]-math.Exp(l)) > 1e-9 {
+			t.Errorf("record %d: %v", i, rec)
+		}
+		if a, ok := rec["mean_token_accuracy"]; ok != (i%2 == 1) || a < 0 || a > 1 {
 			t.Errorf("record %d: %v", i, rec)
 		}
 		tokens += rec["tokens"]
@@ -184,6 +189,37 @@ func TestLog(t *testing.T) {
 	if other := read(); slices.Equal(losses(first), losses(other)) {
 		t.Error("another seed gives the same losses")
 	}
+}
+
+// TestLogKinds writes the same records to all logs, and shows them as JSON.
+func TestLogKinds(t *testing.T) {
+	dir := t.TempDir()
+	rows, csv, board, out := readyRows(t, dir, 40), filepath.Join(dir, "log.csv"), filepath.Join(dir, "board"), filepath.Join(dir, "a")
+	args := []string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--out", out, "--steps", "4", "--log-csv", csv, "--tensorboard", board,
+		"--progress", "json", "--quiet"}
+	r := must(t, args...)
+	want, err := runlog.ReadFile(filepath.Join(out, "log.jsonl"))
+	if err != nil || len(want) != 4 || want[3].ValLoss == nil {
+		t.Fatal(want, err)
+	}
+	if got, err := runlog.ReadFile(csv); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("CSV: %v, %v", got, err)
+	}
+	if got, err := runlog.Read(strings.NewReader(r.err)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("standard error: %v, %v", got, err)
+	}
+	events, _ := filepath.Glob(filepath.Join(board, "events.out.tfevents.*"))
+	if len(events) != 1 {
+		t.Errorf("event files %v", events)
+	}
+	args[slices.Index(args, out)] += "2"
+	if r := run(t, args...); r.code != 1 || !strings.Contains(r.err, "--tensorboard: "+board+": there are event files of another run") {
+		t.Errorf("exit code %d, %s", r.code, r.err)
+	}
+	if left, _ := filepath.Glob(out + "2*"); len(left) > 0 {
+		t.Errorf("a run that never began has left %v", left)
+	}
+	checkLine(t, run(t, "tune", "--progress", "dots"), 2, `--progress "dots" (known: auto, bar, lines, json)`)
 }
 
 // TestSwitchedOff gives 0 to every flag that it switches off.
