@@ -48,7 +48,8 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	stand := map[string]string{"llama-3.2-1b": filepath.Join("transformer", "demo", "model"), "rows.jsonl": rows,
-		"other:0.5": filepath.Join(dir, "adapter") + ":0.5"} // a reader's second adapter
+		"gpupeft-out": filepath.Join(dir, "default"),
+		"other:0.5":   filepath.Join(dir, "adapter") + ":0.5"} // a reader's second adapter
 	for _, name := range []string{"adapter", "llama-q4_0.gguf", "merged.gguf", "qlora", "adapter.gguf", "both"} {
 		stand[name] = filepath.Join(dir, name)
 	}
@@ -74,7 +75,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", line, code, &out, &errOut)
 		}
 	}
-	if ran < 8 {
+	if ran < 14 {
 		t.Errorf("only %d commands found", ran)
 	}
 }
