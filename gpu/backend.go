@@ -35,8 +35,13 @@ func Open(ctx context.Context, c Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newBackend(dev, c)
+}
+
+func newBackend(dev *Device, c Config) (*Backend, error) {
 	b := &Backend{dev: dev, info: dev.Info(), limits: dev.Limits(), running: make(chan struct{}, 1)}
-	if b.tune, err = tuningFor(b.info.Type, c.Tiles); err != nil {
+	var err error
+	if b.tune, err = tuningFor(b.info.Type, b.limits, c.Tiles); err != nil {
 		return nil, closeAfter(dev, err)
 	}
 	return b, nil
@@ -92,7 +97,7 @@ func (b *Backend) Close() error {
 type profile struct {
 	mu   sync.Mutex
 	on   bool
-	work map[string]work // by kernel label
+	work map[string]work // by label of dispatches
 	base map[string]Timing
 }
 
@@ -125,8 +130,8 @@ func (b *Backend) note(ds []Dispatch) {
 		return
 	}
 	for _, d := range ds {
-		w := b.profile.work[d.Kernel.Label()]
-		b.profile.work[d.Kernel.Label()] = work{w.calls + 1, w.flops + d.Cost}
+		w := b.profile.work[d.label()]
+		b.profile.work[d.label()] = work{w.calls + 1, w.flops + d.Cost}
 	}
 }
 

@@ -280,18 +280,85 @@ func (b *Backend) checkAllUsed(t *testing.T) {
 // none, and at the limits that every GPU grants.
 func TestOpsAsRealGPU(t *testing.T) {
 	limits := DefaultLimits()
-	real, err := tuningFor(DiscreteGPU, TilesAuto)
+	real, err := tuningFor(DiscreteGPU, limits, TilesAuto)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := openTuned(t, Config{Limits: &limits}, func(u *tuning) { *u = real })
 	optest.Run(t, b)
+	if p, err := b.Peak(t.Context()); err != nil || !(p.Flops > 1e8 && p.Bytes > 1e7) {
+		t.Errorf("peak %+v, %v", p, err)
+	}
 	b.checkAllUsed(t)
+}
+
+// TestOpsAtLowLimits runs the cases whose kernels depend on the size of workgroups with a
+// quarter of the workgroup memory and invocations that every GPU grants.
+func TestOpsAtLowLimits(t *testing.T) {
+	limits := DefaultLimits()
+	limits.WorkgroupMemory /= 4
+	limits.WorkgroupInvocations /= 4
+	limits.WorkgroupSizeX /= 4
+	low, err := tuningFor(DiscreteGPU, limits, TilesAuto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := openTuned(t, Config{Limits: &limits}, func(u *tuning) { *u = low })
+	oracle := tensor.NewFloat64()
+	t.Cleanup(func() { _ = oracle.Close() })
+	for i, c := range optest.Cases() {
+		if i%4 != 0 && strings.HasPrefix(c.Name, "matmul") {
+			continue
+		}
+		want, err := c.Run(t.Context(), oracle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Run(t.Context(), b)
+		if err == nil {
+			err = optest.Compare(got, want, c.Tolerance)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+}
+
+// TestTuning: what is chosen for products on a large GPU with the limits of all.
+func TestTuning(t *testing.T) {
+	u, err := tuningFor(DiscreteGPU, DefaultLimits(), TilesAuto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ m, n, k, high, wide int }{
+		{2048, 2048, 2048, 128, 128},
+		{2048, 512, 2048, 64, 64}, // too few large tiles
+		{2048, 8, 2048, 64, 8},
+		{2048, 16, 2048, 64, 16},
+		{8, 2048, 2048, 8, 64},
+		{2048, 2048, 8, 64, 64},
+		{64, 2048, 2048, 64, 64},
+	} {
+		if g := u.sharedFor(c.m, c.n, c.k); g.rows*g.lanesM != c.high || g.cols*g.lanesN != c.wide {
+			t.Errorf("c [%d, %d] over %d: tiles of %d×%d, want %d×%d", c.m, c.n, c.k, g.rows*g.lanesM, g.cols*g.lanesN, c.high, c.wide)
+		}
+	}
+	if u, err = tuningFor(IntegratedGPU, DefaultLimits(), TilesAuto); err != nil {
+		t.Fatal(err)
+	}
+	if g := u.sharedFor(2048, 2048, 2048); g.rows*g.lanesM != 64 {
+		t.Errorf("an integrated GPU gets tiles of %d rows", g.rows*g.lanesM)
+	}
+	for rows, lanes := range map[int]int{1: 256, 2: 128, 3: 64, 8: 32} {
+		if g := u.rowsFor(rows, tensor.F32); g.lanesN != lanes || g.rows < rows {
+			t.Errorf("%d rows: %+v", rows, g)
+		}
+	}
 }
 
 // TestOpsAsSoftwareGPU runs all cases as they run on a software adapter.
 func TestOpsAsSoftwareGPU(t *testing.T) {
-	software, err := tuningFor(SoftwareGPU, TilesAuto)
+	software, err := tuningFor(SoftwareGPU, DefaultLimits(), TilesAuto)
 	if err != nil {
 		t.Fatal(err)
 	}

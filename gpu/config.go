@@ -29,7 +29,8 @@ type Config struct {
 	// Timing turns the measurement of every dispatch on from the start, see
 	// [Device.SetTiming].
 	Timing bool
-	// Tiles chooses the matrix kernels of the Backend that [Open] returns.
+	// Tiles chooses the kernels of the Backend that [Open] returns: TilesPlain turns all
+	// off that are there for speed alone.
 	Tiles Tiles
 	// Logger receives warnings, for instance of submissions that took much longer
 	// than the budget. Nil is silent.

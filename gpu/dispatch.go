@@ -45,9 +45,20 @@ type Dispatch struct {
 	// does the operations of each kernel, and bounds its submissions by that. Zero
 	// means one for every invocation.
 	Cost float64
+	// Shape tells dispatches of one kernel apart in timings, unless it is zero: for a
+	// matrix product its rows, columns and inner dimension.
+	Shape [3]int
 	// LoopSteps is the number of loop iterations of the invocation that does most
 	// of them, at most MaxLoopSteps.
 	LoopSteps int
+}
+
+// label names the dispatch in timings.
+func (x *Dispatch) label() string {
+	if x.Shape == [3]int{} {
+		return x.Kernel.label
+	}
+	return fmt.Sprintf("%s of %d×%d×%d", x.Kernel.label, x.Shape[0], x.Shape[1], x.Shape[2])
 }
 
 // length is the size of the binding in bytes.

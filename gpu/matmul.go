@@ -85,7 +85,8 @@ func (r *recorder) product(x product) error {
 }
 
 // blockSize bounds the block of one dispatch by its loops, its grid and the time it
-// takes: that first by fewer tokens, down to 64, then by fewer rows of w.
+// takes: that first by fewer tokens, down to 64, then by fewer rows of w. Tiles stay
+// whole, and blocks about as large as each other.
 func (r *recorder) blockSize(x product) block {
 	widest := narrowest * int(r.limits.WorkgroupsPerDim)
 	b := block{m1: min(x.m, widest), n1: x.n, k1: min(x.k, maxInner)}
@@ -102,7 +103,8 @@ func (r *recorder) blockSize(x product) block {
 	}
 	for _, d := range []*int{tokens, rows} {
 		if over := b.flops() / r.tune.dispatchFlops; over > 1 {
-			*d = min(*d, max(64, int(float64(*d)/over)))
+			most := max(64, int(float64(*d)/over)/64*64)
+			*d = min(*d, ceilDiv(ceilDiv(*d, ceilDiv(*d, most)), 64)*64)
 		}
 	}
 	return b
@@ -149,7 +151,7 @@ func (r *recorder) productBlock(x product, b block) error {
 	case tn:
 		a, p.AFirst = rowsOf(x.a, b.k0, b.k1), uint32(b.m0)
 	}
-	first := task{program: prog, operands: []operand{a, w, c}, cost: b.flops()}
+	first := task{program: prog, operands: []operand{a, w, c}, cost: b.flops(), shape: [3]int{b.m(), b.n(), b.k()}}
 	if splits == 1 {
 		first.params, first.groups, first.steps = p, groups, prog.steps(b.k())
 		return r.add(first)
@@ -185,11 +187,12 @@ func (r *recorder) splitProduct(first task, p matmulParams, groups [3]uint32, sp
 }
 
 // splitsOf says into how many parts of k a block is split: one if c alone keeps the
-// cores busy.
+// cores busy, or where many lanes share k anyway.
 func (r *recorder) splitsOf(t tile, groups [3]uint32, b block) int {
+	const many = 32
 	const shortest = 256 // a part of k below which the second pass costs more than it brings
 	splits := 1
-	if busy := int(groups[0]*groups[1]) * t.threads(); busy < r.tune.fill {
+	if busy := int(groups[0]*groups[1]) * t.threads(); busy < r.tune.fill && !(t.kind == rowsTile && t.lanesN >= many) {
 		splits = max(1, min(ceilDiv(r.tune.fill, busy), b.k()/shortest))
 	}
 	return max(splits, ceilDiv(b.k(), maxInner))

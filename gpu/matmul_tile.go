@@ -26,14 +26,24 @@ type tile struct {
 	kind   tileKind
 	form   form
 	weight tensor.DType
-	// An invocation computes rows × cols values of c, lanesM × lanesN invocations
-	// of a workgroup lie side by side. For kind rows, all lanes work on the same
-	// values.
-	rows, cols     int
-	lanesM, lanesN int
+	geometry
 	// Whether the rows of a, w and c begin at multiples of four values.
 	vecA, vecW, vecC bool
 	tail             bool // the inner dimension is no multiple of four
+	blocks           bool // … but one of 32, and so are the rows of w
+}
+
+// A geometry says how a workgroup divides its work.
+type geometry struct {
+	// An invocation computes rows × cols values of c, and lanesM × lanesN invocations
+	// of a workgroup lie side by side. For kind rows, lanesN invocations share the sums
+	// of the same values, and lanesM such groups lie side by side along n.
+	rows, cols     int
+	lanesM, lanesN int
+	sharing        // of kind shared
+	// unit, of kind rows, is the quads of a column that a lane takes at a time: 1, or of
+	// rows that are multiples of 32 values, 2 (q and q+4), or 8, a block, of types inBlocks.
+	unit int
 }
 
 // narrowest bounds from below the columns of c that a workgroup works on, and the rows
@@ -53,16 +63,18 @@ func (r *recorder) tileFor(x product, b block) tile {
 	t := tile{
 		form: x.form, weight: x.w.DType,
 		vecA: x.a.Cols()%4 == 0 && b.k0%4 == 0, vecW: x.w.Cols()%4 == 0, vecC: x.c.Cols()%4 == 0 && b.n0%4 == 0,
-		tail: x.form != tn && x.k%4 != 0,
+		tail: x.form != tn && x.k%4 != 0, blocks: x.k%32 == 0 && x.w.Cols()%32 == 0,
 	}
 	soft := r.tune.tiles == TilesRegister
 	switch {
 	case x.form == nt && t.vecA && b.m() <= r.tune.maxRows:
-		return t.asRows(b.m(), soft)
+		t.kind, t.geometry = rowsTile, r.tune.rowsFor(b.m(), x.w.DType)
 	case soft:
 		return t.asRegisters(b.m(), b.n())
+	default:
+		t.kind, t.geometry = sharedTile, r.tune.sharedFor(b.m(), b.n(), b.k())
 	}
-	return t.asShared(b.m(), b.n())
+	return t
 }
 
 // asRegisters takes 16×8 values for an invocation: the more, the fewer loads for a
@@ -78,38 +90,13 @@ func (t tile) asRegisters(m, n int) tile {
 	return t
 }
 
-// asShared takes 64×64 values for a workgroup, or a narrower block for LoRA's narrow
-// matrices.
-func (t tile) asShared(m, n int) tile {
-	t.kind, t.rows, t.cols, t.lanesM, t.lanesN = sharedTile, 8, 8, 8, 8
-	switch {
-	case n <= 16:
-		t.rows, t.cols, t.lanesM, t.lanesN = 4, 4, 16, 4
-	case m <= 16:
-		t.rows, t.cols, t.lanesM, t.lanesN = 4, 4, 4, 16
-	}
-	return t
-}
-
-// asRows is for few rows of a, as in decoding: the work is to load w once.
-func (t tile) asRows(m int, soft bool) tile {
-	t.kind, t.rows, t.cols, t.lanesM, t.lanesN = rowsTile, 1, 4, 1, 64
-	if soft {
-		t.cols, t.lanesN = 8, 8
-	}
-	for t.rows < m {
-		t.rows *= 2
-	}
-	return t
-}
-
 func (t tile) threads() int { return t.lanesM * t.lanesN }
 
 // grid is the number of workgroups for c [m, n].
 func (t tile) grid(m, n int) [3]uint32 {
 	wide, high := t.cols*t.lanesN, t.rows*t.lanesM
 	if t.kind == rowsTile {
-		wide, high = t.cols, t.rows
+		wide, high = t.cols*t.lanesM, t.rows
 	}
 	return [3]uint32{uint32(ceilDiv(n, wide)), uint32(ceilDiv(m, high)), 1}
 }
@@ -118,9 +105,9 @@ func (t tile) grid(m, n int) [3]uint32 {
 func (t tile) steps(k int) int {
 	switch {
 	case t.kind == rowsTile:
-		return ceilDiv(k, 4*t.threads()) + t.threads()
+		return ceilDiv(k, 4*t.lanesN) + t.lanesN
 	case t.kind == sharedTile:
-		return ceilDiv(k, sharedDepth) * (1 + sharedDepth/sharedUnroll)
+		return ceilDiv(k, t.depth) * (1 + t.depth/t.unroll)
 	case t.form == tn:
 		return k
 	}
@@ -202,6 +189,10 @@ const components = "xyzw"
 func (g *generator) outer(t tile) {
 	for i := range t.rows {
 		for q := range t.cols / 4 {
+			if t.fused {
+				g.line("c%d_%d = fma(vec4<f32>(x%d.%c), y%d, c%d_%d);", i, q, i/4, components[i%4], q, i, q)
+				continue
+			}
 			g.line("c%d_%d += x%d.%c * y%d;", i, q, i/4, components[i%4], q)
 		}
 	}

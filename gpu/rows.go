@@ -18,8 +18,19 @@ func (r *recorder) rowFile(name, entry string, cols int) file {
 	return file{
 		names:  withElem(cols, "reduce+"+name),
 		entry:  entry,
-		consts: elemConsts{kind, r.tune.rowThreads},
+		consts: elemConsts{kind, r.rowLanes(cols)},
 	}
+}
+
+// rowLanes is the size of the workgroup for a row of cols values: for very long ones, as
+// those of logits, more than for others, where the adapter gains by it.
+func (r *recorder) rowLanes(cols int) uint32 {
+	const share = 16 // Elems of a lane, at least
+	n := r.tune.rowThreads
+	for n < r.tune.longRowThreads && elems(cols) >= 2*share*int(n) {
+		n *= 2
+	}
+	return n
 }
 
 // elems is the number of Elems in a row of cols values.
@@ -32,7 +43,8 @@ func elems(cols int) int {
 // values, by the lanes of a row's workgroup.
 func (r *recorder) rowSteps(passes, cols int) int {
 	const reductions = 3 // at most, in all kernels
-	return passes*ceilDiv(elems(cols), int(r.tune.rowThreads)) + reductions*bits.Len32(r.tune.rowThreads)
+	n := r.rowLanes(cols)
+	return passes*ceilDiv(elems(cols), int(n)) + reductions*bits.Len32(n)
 }
 
 // workOf is the part of an operation's work that falls on rows [lo, hi) of n.

@@ -113,7 +113,7 @@ func (d *Device) submitBatch(ds []Dispatch) error {
 		if x.Kernel.warm {
 			shares = addShare(shares, x.Kernel, x.seconds())
 			if d.timing.on {
-				timed = x.Kernel.label
+				timed = x.label()
 			}
 		}
 	}

@@ -13,6 +13,7 @@ type task struct {
 	params   any       // a struct of uint32, int32 and float32, the var<uniform>; or nil
 	groups   [3]uint32 // see fold
 	cost     float64   // floating-point operations, for the time budget and timings
+	shape    [3]int    // for timings, see Dispatch.Shape
 	steps    int       // loop iterations of the busiest invocation, all loops together
 }
 
@@ -51,7 +52,7 @@ func (r *recorder) add(ls ...task) error {
 }
 
 func (r *recorder) dispatch(l task) (Dispatch, error) {
-	d := Dispatch{Groups: l.groups, Cost: l.cost, LoopSteps: l.steps}
+	d := Dispatch{Groups: l.groups, Cost: l.cost, Shape: l.shape, LoopSteps: l.steps}
 	for _, o := range l.operands {
 		bind, err := r.bind(o)
 		if err != nil {

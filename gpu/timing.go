@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// timing adds up the time of dispatches by label of kernel. It is wall time from
+// timing adds up the time of dispatches by label. It is wall time from
 // submission to completion, not the GPU's own clock: the native library gives
 // readings of that clock, but not its unit, which differs between GPUs.
 type timing struct {
@@ -36,7 +36,7 @@ func (d *Device) SetTiming(on bool) {
 
 // Timings returns the time spent in each kernel while the measurement was on, the
 // longest first, for work that is done: call Sync before it. Kernels with the same
-// label are one entry. The first dispatch of a kernel is not counted, since it may
+// label are one entry, but for those that Dispatch.Shape tells apart. The first dispatch of a kernel is not counted, since it may
 // hold the driver's compilation.
 func (d *Device) Timings() []Timing {
 	d.mu.Lock()

@@ -174,14 +174,11 @@ func (t *Trainer) accumulate(ctx context.Context, b transformer.Batch, targets i
 	if err := t.run.Forward(ctx, b); err != nil {
 		return 0, err
 	}
-	loss, err := t.run.Loss(ctx)
-	if err != nil {
-		return 0, err
+	loss, err := t.run.LossAndBackward(ctx, 1/float32(targets))
+	if err == nil && !finite(loss.Sum) {
+		err = t.explain(ctx, "loss", loss.Sum)
 	}
-	if !finite(loss.Sum) {
-		return loss.Sum, t.explain(ctx, "loss", loss.Sum)
-	}
-	return loss.Sum, t.run.Backward(ctx, 1/float32(targets))
+	return loss.Sum, err
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

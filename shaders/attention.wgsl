@@ -9,7 +9,7 @@
 // Grid:     one workgroup per 4·HEIGHT rows of a key head (see heads.wgsl), folded over x and y.
 //           On a tile of 4·COLS keys each lane first takes 4 rows × 4 keys of the scores,
 //           then the same 4 rows × 1 column of the result.
-// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> z: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> stats: array<vec2<f32>>;
@@ -24,6 +24,11 @@ const MASKED: f32 = -2.0e38;
 
 // cells holds values of 4 rows each, HEIGHT times TILE of them.
 var<workgroup> cells: array<vec4<f32>, CELLS>;
+
+// The scores are products of rows (downwards) and keys (across).
+fn down_value(which: u32, i: u32) -> Elem { return q[i]; }
+
+fn across_value(which: u32, i: u32) -> Elem { return k[i]; }
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -52,7 +57,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         let keys = start + x + COLS * COUNT;
         let places = min(keys, vec4<u32>(tiles.limit - 1u));
         let key_segments = segments_at(b, places);
-        let s = scores(heads * COLS, keys_at(b, places) * COLS);
+        let s = products(0u, lane, heads * COLS, keys_at(b, places) * COLS);
         let s0 = seen(s[0], keys.x, key_segments.x, pos, segments);
         let s1 = seen(s[1], keys.y, key_segments.y, pos, segments);
         let s2 = seen(s[2], keys.z, key_segments.z, pos, segments);
@@ -108,19 +113,6 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     put(own.y, heads.y, x, share.y * z1, lse.y);
     put(own.z, heads.z, x, share.z * z2, lse.z);
     put(own.w, heads.w, x, share.w * z3, lse.w);
-}
-
-// scores gives q·k of 4 rows (downwards) and 4 keys (across).
-fn scores(rows: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
-    var s = mat4x4<f32>();
-    for (var c = 0u; c < COLS; c++) {
-        let r = Quad(q[rows.x + c], q[rows.y + c], q[rows.z + c], q[rows.w + c]);
-        s[0] += k[keys.x + c] * r;
-        s[1] += k[keys.y + c] * r;
-        s[2] += k[keys.z + c] * r;
-        s[3] += k[keys.w + c] * r;
-    }
-    return s;
 }
 
 // seen makes the scores of 4 rows and a key out of their products.

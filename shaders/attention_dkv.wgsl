@@ -10,7 +10,7 @@
 // Grid:     one workgroup per 4·HEIGHT keys of a key head (see heads.wgsl), folded over x and y.
 //           On a tile of 4·COLS rows each lane first takes 4 keys × 4 rows of w and g,
 //           then the same 4 keys × 1 column of the results.
-// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> dk: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> dv: array<Elem>;
@@ -22,6 +22,21 @@
 
 // cells holds w, then g, of 4 keys each, HEIGHT times TILE of them.
 var<workgroup> cells: array<vec4<f32>, CELLS>;
+
+// Products 0 are the scores, 1 the gradients of the weights, of keys (downwards) and rows (across).
+fn down_value(which: u32, i: u32) -> Elem {
+    if (which == 0u) {
+        return k[i];
+    }
+    return v[i];
+}
+
+fn across_value(which: u32, i: u32) -> Elem {
+    if (which == 0u) {
+        return q[i];
+    }
+    return dz[i];
+}
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -52,8 +67,8 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
         let heads = rows_at(b, inside);
         let pos = positions(inside);
         let segments = segments_at(b, pos);
-        let s = scores(heads * COLS, places * COLS);
-        let dw = weight_gradients(heads * COLS, places * COLS);
+        let s = products(0u, lane, places * COLS, heads * COLS);
+        let dw = products(1u, lane, places * COLS, heads * COLS);
         let t0 = terms(s[0], dw[0], stats[heads.x], visible(keys, key_segments, vec4<u32>(pos.x), vec4<i32>(segments.x)));
         let t1 = terms(s[1], dw[1], stats[heads.y], visible(keys, key_segments, vec4<u32>(pos.y), vec4<i32>(segments.y)));
         let t2 = terms(s[2], dw[2], stats[heads.z], visible(keys, key_segments, vec4<u32>(pos.z), vec4<i32>(segments.z)));
@@ -127,32 +142,6 @@ fn next(place: Place) -> Place {
         return Place(place.at + 1u, place.left - 1u);
     }
     return Place(place.at + 1u + (p.kv_heads - 1u) * p.share, p.share);
-}
-
-// scores gives q·k of 4 keys (downwards) and 4 rows (across).
-fn scores(rows: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
-    var s = mat4x4<f32>();
-    for (var c = 0u; c < COLS; c++) {
-        let r = Quad(k[keys.x + c], k[keys.y + c], k[keys.z + c], k[keys.w + c]);
-        s[0] += q[rows.x + c] * r;
-        s[1] += q[rows.y + c] * r;
-        s[2] += q[rows.z + c] * r;
-        s[3] += q[rows.w + c] * r;
-    }
-    return s;
-}
-
-// weight_gradients gives dz·v of 4 keys (downwards) and 4 rows (across).
-fn weight_gradients(rows: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
-    var s = mat4x4<f32>();
-    for (var c = 0u; c < COLS; c++) {
-        let r = Quad(v[keys.x + c], v[keys.y + c], v[keys.z + c], v[keys.w + c]);
-        s[0] += dz[rows.x + c] * r;
-        s[1] += dz[rows.y + c] * r;
-        s[2] += dz[rows.z + c] * r;
-        s[3] += dz[rows.w + c] * r;
-    }
-    return s;
 }
 
 // Terms are w and g of 4 keys and a row.

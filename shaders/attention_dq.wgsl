@@ -7,7 +7,7 @@
 //           k, v [B, keys, kv_heads, COLS] Elems; segment [B, keys]
 // Bindings: 0 dq, 1 stats, 2 q, 3 k, 4 v, 5 dz, 6 segment, 7 params
 // Grid:     that of attention.wgsl
-// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> dq: array<Elem>;
 @group(0) @binding(1) var<storage, read> stats: array<vec2<f32>>;
@@ -18,6 +18,21 @@
 
 // cells holds g of 4 rows each, HEIGHT times TILE of them.
 var<workgroup> cells: array<vec4<f32>, CELLS>;
+
+// Products 0 are the scores, 1 the gradients of the weights, of rows (downwards) and keys (across).
+fn down_value(which: u32, i: u32) -> Elem {
+    if (which == 0u) {
+        return q[i];
+    }
+    return dz[i];
+}
+
+fn across_value(which: u32, i: u32) -> Elem {
+    if (which == 0u) {
+        return k[i];
+    }
+    return v[i];
+}
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -46,8 +61,8 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
         let places = min(keys, vec4<u32>(tiles.limit - 1u));
         let key_segments = segments_at(b, places);
         let at_keys = keys_at(b, places) * COLS;
-        let s = scores(heads * COLS, at_keys);
-        let dw = weight_gradients(heads * COLS, at_keys);
+        let s = products(0u, lane, heads * COLS, at_keys);
+        let dw = products(1u, lane, heads * COLS, at_keys);
         cells[y + x] = gradient(s[0], dw[0], keys.x, key_segments.x, of_rows);
         cells[y + x + COLS] = gradient(s[1], dw[1], keys.y, key_segments.y, of_rows);
         cells[y + x + 2u * COLS] = gradient(s[2], dw[2], keys.z, key_segments.z, of_rows);
@@ -80,32 +95,6 @@ struct Rows {
     segments: vec4<i32>,
     lse: vec4<f32>,
     d: vec4<f32>,
-}
-
-// scores gives q·k of 4 rows (downwards) and 4 keys (across).
-fn scores(rows: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
-    var s = mat4x4<f32>();
-    for (var c = 0u; c < COLS; c++) {
-        let r = Quad(q[rows.x + c], q[rows.y + c], q[rows.z + c], q[rows.w + c]);
-        s[0] += k[keys.x + c] * r;
-        s[1] += k[keys.y + c] * r;
-        s[2] += k[keys.z + c] * r;
-        s[3] += k[keys.w + c] * r;
-    }
-    return s;
-}
-
-// weight_gradients gives dz·v of 4 rows (downwards) and 4 keys (across).
-fn weight_gradients(rows: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
-    var s = mat4x4<f32>();
-    for (var c = 0u; c < COLS; c++) {
-        let r = Quad(dz[rows.x + c], dz[rows.y + c], dz[rows.z + c], dz[rows.w + c]);
-        s[0] += v[keys.x + c] * r;
-        s[1] += v[keys.y + c] * r;
-        s[2] += v[keys.z + c] * r;
-        s[3] += v[keys.w + c] * r;
-    }
-    return s;
 }
 
 // gradient gives g of 4 rows and a key.

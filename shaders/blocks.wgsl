@@ -60,3 +60,24 @@ fn factors_at(h: u32, j: u32) -> vec2<f32> {
 fn weight1(i: u32) -> f32 {
     return weight4(i / 4u)[i % 4u];
 }
+
+// A Block is 32 values as scale·q + shift.
+struct Block {
+    scale: f32,
+    shift: f32,
+    q0: vec4<f32>,
+    q1: vec4<f32>,
+    q2: vec4<f32>,
+    q3: vec4<f32>,
+    q4: vec4<f32>,
+    q5: vec4<f32>,
+    q6: vec4<f32>,
+    q7: vec4<f32>,
+}
+
+// nibble_block has the low halves of the bytes of four words, then the high ones.
+fn nibble_block(scale: f32, shift: f32, n0: u32, n1: u32, n2: u32, n3: u32) -> Block {
+    return Block(scale, shift,
+        vec4<f32>(nibbles_of(n0, 0u)), vec4<f32>(nibbles_of(n1, 0u)), vec4<f32>(nibbles_of(n2, 0u)), vec4<f32>(nibbles_of(n3, 0u)),
+        vec4<f32>(nibbles_of(n0, 4u)), vec4<f32>(nibbles_of(n1, 4u)), vec4<f32>(nibbles_of(n2, 4u)), vec4<f32>(nibbles_of(n3, 4u)));
+}

@@ -223,6 +223,19 @@ func (c *combined) replaceWeights(m *Model) {
 	}
 }
 
+// readInputs says whether the backward pass of a projection, in any layer, reads the
+// projection's input: that of a frozen matrix doesn't.
+func (c *combined) readInputs(projs ...Proj) bool {
+	for _, layer := range c.linears {
+		for _, p := range projs {
+			if m, ok := layer[p].(matrix); !ok || m.dw != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // any says whether anything of a layer is there.
 func (l *Layer) any() bool {
 	for _, t := range l.Proj {

@@ -16,6 +16,7 @@ import "github.com/gpupeft/gpupeft/tensor"
 // forward records embedding and blocks.
 func (r *Run) forward(p *tensor.Pass) {
 	c, n := r.model.Config, r.tokens()
+	r.placeInCache()
 	x := r.plan.layers[0][ResidPre]
 	if r.fresh() {
 		r.adapters.begin(p)
@@ -77,6 +78,9 @@ func (r *Run) backwardAttention(p *tensor.Pass, l int) {
 	if c.QKNorm {
 		r.normBackward(p, l, Q, QNorm, false)
 		r.normBackward(p, l, K, KNorm, false)
+	}
+	if r.rebuilt(Norm1) {
+		r.norm(p, l, Norm1, ResidPre)
 	}
 	r.projectBackward(p, l, QProj, Norm1, Q, false)
 	r.projectBackward(p, l, KProj, Norm1, K, true)

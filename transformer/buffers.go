@@ -66,8 +66,8 @@ func (r *Run) slot(l int, p Point) Site {
 
 // gradSlot is slot for gradients. The stream has one gradient, to which each sublayer
 // adds, and which is that of the sublayer's output as well unless something comes
-// between.
-func (r *Run) gradSlot(p Point) Site {
+// between. Where Backward doesn't read a point, its gradient takes the point's scratch.
+func (r *Run) gradSlot(p Point) slotKey {
 	switch p = r.aliased(p); p {
 	case ResidMid, ResidPost:
 		p = ResidPre
@@ -76,7 +76,14 @@ func (r *Run) gradSlot(p Point) Site {
 			p = ResidPre
 		}
 	}
-	return Site{0, p}
+	own := r.watched() || r.options.GradCheckpoint || r.kept(p) || r.rebuilt(p)
+	return slotKey{Site{0, p}, own}
+}
+
+// rebuilt says whether Backward computes a point again, in scratch: the first norm, which
+// costs next to nothing.
+func (r *Run) rebuilt(p Point) bool {
+	return p == Norm1 && !r.watched() && !r.options.GradCheckpoint && r.adapters.readInputs(QProj, KProj, VProj)
 }
 
 // aliased returns the point whose values p has too.
@@ -104,6 +111,12 @@ func (r *Run) kept(p Point) bool {
 	switch p {
 	case Q, K: // inputs of the norm, if there is one
 		return r.model.Config.QKNorm
+	case Norm1:
+		return r.watched() || r.adapters.readInputs(QProj, KProj, VProj) && !r.rebuilt(p)
+	case Norm2:
+		return r.watched() || r.adapters.readInputs(GateProj, UpProj)
+	case MLPPost:
+		return r.watched() || r.adapters.readInputs(DownProj)
 	case QNorm, KNorm, AttnOut, MLPOut:
 		return false
 	}
@@ -139,15 +152,15 @@ func (r *Run) hasGrad(l int, p Point) bool {
 
 // newPlan lays out the activations for sequences of the given length, which see
 // so many keys. get returns the tensor for a slot.
-func (r *Run) newPlan(sequences, length, keys int, get func(s Site, grad bool, shape []int) *tensor.Tensor) plan {
+func (r *Run) newPlan(sequences, length, keys int, get func(k slotKey, shape []int) *tensor.Tensor) plan {
 	p := plan{layers: make([]acts, r.layers())}
 	for l := range p.layers {
 		for point := range numPoints {
 			if r.has(l, point) {
-				p.layers[l][point] = get(r.slot(l, point), false, r.shape(point, sequences, length, keys))
+				p.layers[l][point] = get(slotKey{r.slot(l, point), false}, r.shape(point, sequences, length, keys))
 			}
 			if r.options.Train && p.grads[point] == nil && r.hasGrad(l, point) {
-				p.grads[point] = get(r.gradSlot(point), true, r.shape(point, sequences, length, keys))
+				p.grads[point] = get(r.gradSlot(point), r.shape(point, sequences, length, keys))
 			}
 		}
 	}
@@ -172,11 +185,10 @@ type slotKey struct {
 // allocatePlan makes the buffers for the largest batch.
 func (r *Run) allocatePlan(keys int) map[slotKey]*tensor.Tensor {
 	made := map[slotKey]*tensor.Tensor{}
-	r.newPlan(r.options.Batch, r.options.Length, keys, func(s Site, grad bool, shape []int) *tensor.Tensor {
-		k := slotKey{s, grad}
+	r.newPlan(r.options.Batch, r.options.Length, keys, func(k slotKey, shape []int) *tensor.Tensor {
 		if made[k] == nil {
-			name := s.String()
-			if grad {
+			name := k.site.String()
+			if k.grad {
 				name += ".grad"
 			}
 			made[k] = r.memory.new(name, tensor.F32, shape...)

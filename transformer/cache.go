@@ -24,6 +24,26 @@ func (r *Run) filled() int {
 // fresh says whether the batch begins new sequences.
 func (r *Run) fresh() bool { return r.filled() == r.adapters.prefixTokens() }
 
+// inCache says whether keys and values are computed where the cache keeps them, so that
+// nothing is copied: where they lie side by side and begin where a GPU can bind them.
+func (r *Run) inCache() bool {
+	c := r.model.Config
+	return r.cache != nil && r.batch.sequences == 1 && 4*c.KVHeads*c.HeadDim%max(1, r.model.backend.Limits().Align) == 0
+}
+
+// placeInCache makes the cache's rows the places of the batch's keys and values.
+func (r *Run) placeInCache() {
+	if !r.inCache() {
+		return
+	}
+	first, cols := r.cache.filled, r.model.Config.KVHeads*r.model.Config.HeadDim
+	for l := range r.plan.layers {
+		a := &r.plan.layers[l]
+		a[RotK] = rowsOf(r.cache.k[l], first, first+r.batch.length, cols)
+		a[V] = rowsOf(r.cache.v[l], first, first+r.batch.length, cols)
+	}
+}
+
 // keysAndValues records what puts a layer's keys and values together.
 func (r *Run) keysAndValues(p *tensor.Pass, l int) (k, v *tensor.Tensor) {
 	k, v = r.plan.layers[l][RotK], r.plan.layers[l][V]
@@ -43,6 +63,9 @@ func (r *Run) keysAndValues(p *tensor.Pass, l int) (k, v *tensor.Tensor) {
 	if x := r.adapters.prefix; x != nil && r.fresh() {
 		put(allK, x.K[l], x.Tokens, 0, 0)
 		put(allV, x.V[l], x.Tokens, 0, 0)
+	}
+	if r.inCache() {
+		return view(allK, keys, k.Cols()), view(allV, keys, v.Cols())
 	}
 	return put(allK, k, length, r.filled(), length), put(allV, v, length, r.filled(), length)
 }

@@ -9,15 +9,18 @@ import (
 )
 
 // The end of the model: final norm and output matrix, for chosen rows of the
-// stream only, and for a part of the vocabulary at a time, so that the matrix
-// [tokens, vocabulary] never exists.
+// stream only, and for a part of the vocabulary or of the rows at a time, so that the
+// matrix [tokens, vocabulary] never exists.
 
 // maxLogits is the size of the buffer for one part of the logits, in values:
 // 32 MiB. A part's width is a multiple of partAlign, so that it starts at an
-// offset that GPUs can bind.
+// offset that GPUs can bind. A run that trains has room for the logits of so many rows
+// at least, of which a part is a multiple of rowAlign for the same reason.
 const (
 	maxLogits = 8 << 20
 	partAlign = 128
+	trainRows = 128
+	rowAlign  = 64
 )
 
 // head holds the buffers for up to N rows.
@@ -41,7 +44,11 @@ func (r *Run) LogitsSize() int {
 	if r.wants(0, UnembedOut) {
 		return n * vocab
 	}
-	return min(n*vocab, max(maxLogits, n*partAlign, vocab))
+	size := max(maxLogits, n*partAlign, vocab)
+	if r.options.Train {
+		size = max(size, trainRows*vocab)
+	}
+	return min(n*vocab, size)
 }
 
 func (r *Run) newHead() head {
@@ -357,6 +364,72 @@ func (r *Run) readLoss(ctx context.Context, m int) (Loss, error) {
 		i++
 	}
 	return l, nil
+}
+
+// LossAndBackward is Loss and then Backward, without a wait between them, and with each
+// row's logits computed once: the gradient of one part of the rows is taken before the
+// next part.
+func (r *Run) LossAndBackward(ctx context.Context, scale float32) (Loss, error) {
+	if !r.options.Train || r.closed || r.batch.state == empty || r.batch.given.Labels == nil {
+		return Loss{}, fmt.Errorf("backward needs an open run with Train, after Forward with labels: %w", ErrInput)
+	}
+	per := r.head.logits.Len() / r.model.Config.VocabSize
+	if n := r.batch.given.Targets(); n == 0 || per < min(n, rowAlign) || r.wants(0, UnembedOut) {
+		loss, err := r.Loss(ctx)
+		if err != nil {
+			return loss, err
+		}
+		return loss, r.Backward(ctx, scale)
+	}
+	m, err := r.uploadTargets(ctx)
+	if err != nil {
+		return Loss{}, err
+	}
+	if per < m {
+		per = per / rowAlign * rowAlign
+	}
+	p := tensor.Begin(r.model.backend)
+	if err := r.lossByRows(p, m, per, scale); err != nil {
+		return Loss{}, err
+	}
+	r.backward(p)
+	r.batch.state = forwarded // the logits have become their gradient
+	if err := p.Submit(ctx); err != nil {
+		return Loss{}, err
+	}
+	return r.readLoss(ctx, m)
+}
+
+// lossByRows records loss and gradient of m rows, of which so many at a time.
+func (r *Run) lossByRows(p *tensor.Pass, m, per int, scale float32) error {
+	c, h := r.model.Config, &r.head
+	w, err := r.unembedding(0, c.VocabSize)
+	if err != nil {
+		return err
+	}
+	r.unembed(p, m)
+	for lo := 0; lo < m; lo += per {
+		hi := min(lo+per, m)
+		rows := func(t *tensor.Tensor, width ...int) *tensor.Tensor { return rowsOf(t, lo, hi, width...) }
+		logits, norm := view(h.logits, hi-lo, c.VocabSize), rows(h.norm, c.Hidden)
+		stats, targets := rows(h.stats, tensor.StatsWidth), rows(h.targets)
+		part{0, c.VocabSize, w, logits}.project(r, p, norm)
+		p.Do(tensor.CrossEntropy{Stats: stats, Logits: logits, Targets: targets, SoftCap: c.FinalSoftCap},
+			tensor.CrossEntropyBackward{Logits: logits, Stats: stats, Targets: targets, SoftCap: c.FinalSoftCap, Scale: scale})
+		r.gradTap(p, Site{Point: UnembedOut}, logits)
+		w.Backward(p, rows(h.dnorm, c.Hidden), logits, norm, false)
+	}
+	r.finalNormBackward(p, m)
+	return nil
+}
+
+// rowsOf is rows [lo, hi) of a buffer for rows of the given width.
+func rowsOf(t *tensor.Tensor, lo, hi int, width ...int) *tensor.Tensor {
+	part, err := view(t, append([]int{hi}, width...)...).Slice(lo, hi)
+	if err != nil { // beyond the capacity, which prepare has checked
+		return nil
+	}
+	return part
 }
 
 // lossBackward records the gradient of the stream behind the last layer. With more

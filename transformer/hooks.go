@@ -32,6 +32,12 @@ func (r *Run) gradTap(p *tensor.Pass, s Site, t *tensor.Tensor) {
 	}
 }
 
+// watched says whether there are hooks, which may read or change what Backward doesn't need.
+func (r *Run) watched() bool {
+	h := &r.options.Hooks
+	return h.Tap != nil || h.GradTap != nil || h.Wants != nil || h.Edits != nil
+}
+
 // edits says whether a site is changed.
 func (r *Run) edits(s Site) bool { return r.options.Edits != nil && r.options.Edits(s) }
 

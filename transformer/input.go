@@ -114,8 +114,8 @@ func (r *Run) prepare(ctx context.Context, b Batch) error {
 	}
 	r.batch = next
 	if !same {
-		r.plan = r.newPlan(next.sequences, next.length, r.keys(next.length), func(s Site, grad bool, shape []int) *tensor.Tensor {
-			return view(r.slots[slotKey{s, grad}], shape...)
+		r.plan = r.newPlan(next.sequences, next.length, r.keys(next.length), func(k slotKey, shape []int) *tensor.Tensor {
+			return view(r.slots[k], shape...)
 		})
 	}
 	return r.upload(ctx, b)

@@ -37,8 +37,8 @@ func (c *Checkpoint) Load(ctx context.Context, b tensor.Backend, o LoadOptions) 
 	return c.load(ctx, b, o, func(l *loader, t *tensor.Tensor, s Stored) error { return l.fill(ctx, t, s) })
 }
 
-// Plan is Load on a backend that has no memory: nothing is read.
-func (c *Checkpoint) Plan(p *tensor.Plan, o LoadOptions) (*Model, error) {
+// Plan is Load on a backend that has no memory, as [tensor.Plan]: nothing is read.
+func (c *Checkpoint) Plan(p tensor.Backend, o LoadOptions) (*Model, error) {
 	return c.load(context.Background(), p, o, func(*loader, *tensor.Tensor, Stored) error { return nil })
 }
 

@@ -30,7 +30,7 @@ func TestGradCheckpoint(t *testing.T) {
 						t.Errorf("lengths %v: loss %v, want %v, gradients equal: %v", lengths, loss.Sum, wantLoss.Sum, slices.Equal(g, wantG))
 					}
 				}
-				if a, f := all.Memory(), few.Memory(); f.Activations >= a.Activations || f.Gradients != a.Gradients {
+				if a, f := all.Memory(), few.Memory(); f.Activations >= a.Activations || f.Activations+f.Gradients >= a.Activations+a.Gradients {
 					t.Errorf("%+v, with checkpoints %+v", a, f)
 				}
 			})

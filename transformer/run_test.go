@@ -173,6 +173,50 @@ func TestLossInParts(t *testing.T) {
 	}
 }
 
+// TestLossAndBackward: in one, by rows or, where there is no room for rows, by parts of the
+// vocabulary, it gives what Loss and Backward give.
+func TestLossAndBackward(t *testing.T) {
+	dir := transformer.RandomCheckpoint(t, string(edited(t, map[string]any{"max_position_embeddings": 256})), 3)
+	backends.Each(t, func(t *testing.T, b tensor.Backend) {
+		m, err := transformer.Load(t.Context(), b, dir, transformer.LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		grad, tap := embedGradient(t, b, 180, m.Config.Hidden)
+		options := transformer.RunOptions{Batch: 2, Length: 90, Train: true, Hooks: transformer.Hooks{GradTap: tap}}
+		for _, lengths := range [][]int{{90, 88}, {20, 13}} {
+			batch := randomBatch(2, m.Config.VocabSize, lengths...)
+			want, wantG := lossAndGradient(t, mustRun(t, m, options), batch, grad)
+			for _, rows := range []int{1000, 70, 62} { // which the buffer has room for
+				r := mustRun(t, m, options)
+				transformer.SetMaxLogits(r, min(r.LogitsSize(), rows*m.Config.VocabSize))
+				for range 2 {
+					if err := r.Forward(t.Context(), batch); err != nil {
+						t.Fatal(err)
+					}
+					got, err := r.LossAndBackward(t.Context(), 1/float32(batch.Targets()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					g, err := tensor.Floats(t.Context(), b, grad)
+					if err != nil {
+						t.Fatal(err)
+					}
+					golden.NearNumber(t, "loss", got.Sum, want.Sum, 1e-6)
+					golden.Near(t, "gradient", g[:len(wantG)], wantG, 1e-11)
+					if got.Correct != want.Correct || got.Tokens != want.Tokens {
+						t.Errorf("correct %d of %d, want %d of %d", got.Correct, got.Tokens, want.Correct, want.Tokens)
+					}
+					if err := r.Backward(t.Context(), 1); !errors.Is(err, transformer.ErrInput) {
+						t.Errorf("a second backward: got %v", err)
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestLossAgainstLogits computes loss and accuracy from the logits by hand.
 func TestLossAgainstLogits(t *testing.T) {
 	b := tensor.NewCPU(0)
