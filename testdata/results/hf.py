@@ -36,23 +36,24 @@ def model(task):
     if transformers.__version__.startswith("4."):
         fields = read(os.path.join(task.model, "config.json"))
         config.rope_theta = fields.get("rope_parameters", fields)["rope_theta"]
-    return transformers.AutoModelForCausalLM.from_pretrained(task.model, config=config, dtype=torch.float32, attn_implementation="sdpa")
+    m = transformers.AutoModelForCausalLM.from_pretrained(task.model, config=config, dtype=torch.float32, attn_implementation="sdpa")
+    return m.to(training.DEVICE)
 
 
 # Data.
 
 
 def sst2_rows(task):
-    """The rows of sst2.py, the first of them to train on; of the test every fourth. Also in words, as gpupeft takes them."""
+    """The rows of sst2.py, the first of them to train on. Also in words, as gpupeft takes them."""
     import reference
     import sst2
 
     os.makedirs(sst2.OUT, exist_ok=True)
     sst2.write_data()
     t, out = reference.tokenizer(task.model), {}
-    for name, step in (("train", 1), ("test", 4)):
+    for name in ("train", "test"):
         with open(sst2.path(name + ".jsonl"), encoding="utf-8") as f:
-            texts = [json.loads(line) for line in f][::step]
+            texts = [json.loads(line) for line in f]
         texts = texts[: task.steps * task.batch] if name == "train" else sorted(texts, key=lambda row: len(sst2.encode(t, row)[0]))
         out[name] = [sst2.encode(t, row) for row in texts], texts
     return out
@@ -157,6 +158,7 @@ def tune(task, name):
     m, save = MAKERS[method.library](task, name)
     save(task.path(name, "init"))
     more = (lambda rows: {"task_ids": torch.zeros(len(rows), dtype=torch.long)}) if name == "mpt" else (lambda rows: {})
+    m = m.to(training.DEVICE)
     result = training.train(m.train(), read(task.path("train.json")), method.lr[task.name], task.steps, task.batch, task.pad, more)
     return result | training.measure(m.eval(), read(task.path("test.json")), task.batch, task.pad, more)
 

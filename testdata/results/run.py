@@ -20,6 +20,7 @@ PYTHON = {"adapterhub": os.environ.get("PYTHON_ADAPTERHUB", "out/python-adapterh
 # OpenMP threads that spin while they wait take the time of the others, where the machine is shared.
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 PREFIX = shlex.split(os.environ.get("RESULTS_PREFIX", ""))
+DEVICE = "gpu" if os.environ.get("RESULTS_DEVICE", "cpu") != "cpu" else "cpu"
 
 
 def run(command, output):
@@ -49,8 +50,8 @@ def run_gpupeft(task, name, method):
     at = lambda file: task.path(name, file)  # noqa: E731
     os.makedirs(task.path(name), exist_ok=True)
     shutil.rmtree(at("gpupeft"), ignore_errors=True)
-    common = ["--model", task.model, "--device", "cpu", "--batch-size", str(task.batch), "--quiet", "--json"]
-    start = method.flags.split() or ["--init-adapter", at("init")]
+    common = ["--model", task.model, "--device", DEVICE, "--batch-size", str(task.batch), "--quiet", "--json"]
+    start = method.flags.split() or (["--init-adapter", at("init")] if os.path.exists(at("init")) else ["--method", name])
     loop = ["--steps", str(task.steps), "--lr", str(method.lr[task.name]), "--val-split", "0", "--no-shuffle"]
     files = ["--data", task.path("train.jsonl"), "--out", at("gpupeft"), "--log-jsonl", at("gpupeft.jsonl")]
     used = run([GPUPEFT, "tune", *common, *files, *loop, *start], at("tune.json"))
@@ -59,14 +60,14 @@ def run_gpupeft(task, name, method):
     with open(at("gpupeft.jsonl"), encoding="utf-8") as f:
         losses = [json.loads(line)["loss"] for line in f]
     figures = {"parameters": tuned["params"], "losses": losses, "seconds": tuned["seconds"], "tokens": tuned["tokens"]}
-    figures |= {"peak_rss": used.ru_maxrss * 1024, "cpu_seconds": used.ru_utime + used.ru_stime}  # with loading and saving
+    figures |= {"peak_gpu": tuned["peak_bytes"] if DEVICE == "gpu" else 0, "peak_rss": used.ru_maxrss * 1024, "cpu_seconds": used.ru_utime + used.ru_stime}  # with loading and saving
     write(at("gpupeft.json"), figures | {"loss": tested["loss"], "exact_match": tested.get("exact_match")})
     shutil.rmtree(at("gpupeft"))
 
 
 def evaluate(task, name, adapter):
     files = ["--model", task.model, "--data", task.path("test.jsonl"), *adapter]
-    run([GPUPEFT, "eval", *files, "--device", "cpu", "--batch-size", str(task.batch), "--quiet", "--json"], task.path(name, "eval.json"))
+    run([GPUPEFT, "eval", *files, "--device", DEVICE, "--batch-size", str(task.batch), "--quiet", "--json"], task.path(name, "eval.json"))
 
 
 def write(path, value):
@@ -91,10 +92,10 @@ def run_task(task, methods):
     once(task.path("untuned", "gpupeft.json"), untuned_gpupeft, task)
     for name in methods:
         method = METHODS[name]
-        if method.library:
+        if method.library and shutil.which(PYTHON.get(method.library, sys.executable)):
             once(task.path(name, "hf.json"), run_hf, task, name, method.library)
         once(task.path(name, "gpupeft.json"), run_gpupeft, task, name, method)
-        tables.write(os.path.join(OUT, "tables.md"))
+    tables.write(os.path.join(OUT, "tables.md"))
 
 
 if __name__ == "__main__":

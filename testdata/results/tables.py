@@ -52,7 +52,8 @@ def row(task, name, method):
     cells = [method.title, f"{some['parameters']:,}", f"{method.lr[task.name]:g}", pair(hf, ours, loss)]
     if task.classes:
         cells.append(pair(hf, ours, exact))
-    cells += [speeds(hf, ours, "seconds"), speeds(hf, ours, "cpu_seconds"), pair(hf, ours, lambda f: f"{f['peak_rss'] / 2**20:,.0f}")]
+    memory = "peak_gpu" if some.get("peak_gpu") else "peak_rss"
+    cells += [speeds(hf, ours, "seconds"), speeds(hf, ours, "cpu_seconds"), pair(hf, ours, lambda f: f"{f[memory] / 2**20:,.0f}")]
     return [*cells, agreement(method, hf, ours)]
 
 

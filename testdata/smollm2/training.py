@@ -1,12 +1,15 @@
 """What tuning in torch shares: rows side by side, the steps, the memory. Rows are (ids, how many first ids have no loss)."""
 
 import math
+import os
 import re
 import time
 
 import torch
 
 MASKED = -100
+DEVICE = os.environ.get("RESULTS_DEVICE", "cpu")  # torch's name; float32 without TF32 everywhere
+torch.set_default_device(DEVICE)
 
 
 def batch_of(rows, pad):
@@ -47,6 +50,7 @@ def train(m, rows, lr, steps, batch, pad, more=lambda rows: {}):
         "cpu_seconds": time.process_time() - cpu,
         "tokens": sum(len(ids) for ids, _ in rows[: steps * batch]),
         "peak_rss": peak_rss(),
+        "peak_gpu": torch.cuda.max_memory_allocated() if DEVICE != "cpu" else 0,
     }
 
 
