@@ -24,8 +24,7 @@ var mayImport = map[string][]string{
 	"transformer": {"tensor"},
 	"peft":        {"tensor", "transformer"},
 	"interp":      {"tensor", "transformer"},
-	"bench":       {"tensor", "transformer", "peft"},
-	"cli":         {"bench", "gpu", "tensor", "transformer", "peft", "interp"},
+	"cli":         {"gpu", "tensor", "transformer", "peft", "interp"},
 	"":            {"cli"}, // main.go
 }
 
@@ -41,6 +40,8 @@ var only = map[string][]string{
 	"golang.org/x/text":             {"transformer/tokenizer"},
 	"golang.org/x/image":            {"peft/results", "interp/view"},
 	"google.golang.org/protobuf":    {"transformer/tokenizer"},
+	"gonum.org/v1/gonum":            {"peft", "interp"},
+	"github.com/goccy/go-yaml":      {"peft/experiment", "cli"},
 	"github.com/cogentcore/webgpu/": {"gpu"},
 }
 

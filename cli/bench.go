@@ -9,8 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/gpupeft/gpupeft/bench"
 	"github.com/gpupeft/gpupeft/gpu"
+	"github.com/gpupeft/gpupeft/peft/bench"
 	"github.com/gpupeft/gpupeft/tensor"
 )
 

@@ -3,8 +3,8 @@ package bench_test
 import (
 	"testing"
 
-	"github.com/gpupeft/gpupeft/bench"
 	"github.com/gpupeft/gpupeft/gpu"
+	"github.com/gpupeft/gpupeft/peft/bench"
 	"github.com/gpupeft/gpupeft/tensor"
 )
 

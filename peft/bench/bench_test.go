@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gpupeft/gpupeft/bench"
 	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/internal/backends"
+	"github.com/gpupeft/gpupeft/peft/bench"
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
