@@ -129,7 +129,7 @@ def start_from_keys(m, task):
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
     ids = transformers.AutoTokenizer.from_pretrained(task.model).encode(task.init_text, add_special_tokens=False)
-    ids = torch.tensor([(ids * TOKENS)[:TOKENS]])
+    ids = torch.tensor([(ids * TOKENS)[:TOKENS]], device=training.DEVICE)
     with m.disable_adapter():
         cache = m(input_ids=ids, use_cache=True).past_key_values
     initialize_kv_prefix_from_past_key_values(m, past_key_values=cache)
@@ -157,7 +157,7 @@ def tune(task, name):
     method = METHODS[name]
     m, save = MAKERS[method.library](task, name)
     save(task.path(name, "init"))
-    more = (lambda rows: {"task_ids": torch.zeros(len(rows), dtype=torch.long)}) if name == "mpt" else (lambda rows: {})
+    more = (lambda rows: {"task_ids": torch.zeros(len(rows), dtype=torch.long, device=training.DEVICE)}) if name == "mpt" else (lambda rows: {})
     m = m.to(training.DEVICE)
     result = training.train(m.train(), read(task.path("train.json")), method.lr[task.name], task.steps, task.batch, task.pad, more)
     return result | training.measure(m.eval(), read(task.path("test.json")), task.batch, task.pad, more)

@@ -8,8 +8,9 @@ import time
 import torch
 
 MASKED = -100
-DEVICE = os.environ.get("RESULTS_DEVICE", "cpu")  # torch's name; float32 without TF32 everywhere
-torch.set_default_device(DEVICE)
+DEVICE = os.environ.get("RESULTS_DEVICE", "cpu")  # torch's name; a default device of torch's would slow down each of its calls
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
 
 
 def batch_of(rows, pad):
@@ -22,7 +23,7 @@ def batch_of(rows, pad):
         ids[i, : len(row)] = torch.tensor(row)
         labels[i, prompt : len(row)] = ids[i, prompt : len(row)]
         mask[i, : len(row)] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+    return {name: t.to(DEVICE) for name, t in (("input_ids", ids), ("labels", labels), ("attention_mask", mask))}
 
 
 def train(m, rows, lr, steps, batch, pad, more=lambda rows: {}):
@@ -69,7 +70,7 @@ def measure(m, rows, batch, pad, more=lambda rows: {}):
     """The mean loss of all targets with its standard error over rows, and how often the first target has the highest logit."""
     sums, targets, right = [], [], 0
     for (ids, prompt), logits in logits_of(m, rows, batch, pad, more):
-        want = torch.tensor(ids[prompt:])
+        want = torch.tensor(ids[prompt:], device=DEVICE)
         logits = logits[prompt - 1 : len(ids) - 1]
         sums.append(torch.nn.functional.cross_entropy(logits.double(), want, reduction="sum").item())
         targets.append(len(want))
