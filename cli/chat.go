@@ -68,15 +68,11 @@ func (p *program) chat(c *cli.Context) error {
 		return usagef("--context %d: want at least 1", c.Int("context"))
 	}
 	out := p.output(c)
-	b, err := openBase(c, out)
+	b, with, err := openTuned(c, out)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	with, err := b.openAdapters(c, out)
-	if err != nil {
-		return err
-	}
 	defer with.Close()
 	run, err := b.openConversation(c, with)
 	if err != nil {

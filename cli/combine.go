@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -74,9 +72,9 @@ func (p *program) combine(c *cli.Context) error {
 	case !how.Frequency && c.String("majority") != "total":
 		return usagef("--majority %s (known: total, frequency)", c.String("majority"))
 	}
-	dst := filepath.Clean(c.String("out"))
-	if _, err := os.Lstat(dst); err == nil {
-		return usagef("--out %s exists (nothing is overwritten: choose another name)", dst)
+	dst, err := newOut(c)
+	if err != nil {
+		return err
 	}
 	r := combined{How: how.How, Out: dst}
 	loras, err := p.readLoRAs(c, &r)

@@ -72,9 +72,10 @@ func (p *program) convert(c *cli.Context) error {
 			return usagef("--%s is missing", flag)
 		}
 	}
-	name, to, dst := c.String("adapter"), formats.Format(c.String("to")), filepath.Clean(c.String("out"))
-	if _, err := os.Lstat(dst); err == nil {
-		return usagef("--out %s exists (nothing is overwritten: choose another name)", dst)
+	name, to := c.String("adapter"), formats.Format(c.String("to"))
+	dst, err := newOut(c)
+	if err != nil {
+		return err
 	}
 	config, err := optionalConfig(c)
 	if err != nil {
@@ -104,6 +105,15 @@ func (p *program) convert(c *cli.Context) error {
 	}
 	_, err = fmt.Fprintf(out.result, "%s (%s, %s) written to %s as %s\n", name, r.Method, from, dst, to)
 	return err
+}
+
+// newOut is --out, which must be a new name.
+func newOut(c *cli.Context) (string, error) {
+	dst := filepath.Clean(c.String("out"))
+	if _, err := os.Lstat(dst); err == nil {
+		return "", usagef("--out %s exists (nothing is overwritten: choose another name)", dst)
+	}
+	return dst, nil
 }
 
 // readState reads an adapter for convert and inspect-adapter.

@@ -69,15 +69,11 @@ func (p *program) eval(c *cli.Context) error {
 		return usagef("--batch-size %d: want at least 1", batch)
 	}
 	out := p.output(c)
-	b, err := openBase(c, out)
+	b, with, err := openTuned(c, out)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	with, err := b.openAdapters(c, out)
-	if err != nil {
-		return err
-	}
 	defer with.Close()
 	o, err := b.dataOptions(c, length)
 	if err != nil {
@@ -119,7 +115,8 @@ func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (
 		return nil, err
 	}
 	defer r.Close()
-	sc, err := b.evaluate(c.Context, r, s, s.Format, batch)
+	scored, err := b.evaluate(c.Context, r, s, s.Format, batch)
+	sc := scoreFrom(scored)
 	if err == nil && len(s.Classes) > 1 && c.Bool("mask-prompt") { // else rows don't say where the answer begins
 		sc.Class, err = classify(c.Context, r, s, batch)
 	}

@@ -74,11 +74,9 @@ func (j *job) baseline(c *cli.Context, name string, n int) (results.Trial, error
 		if err != nil {
 			return results.Trial{}, err
 		}
-		sc, err := j.scoreBare(c.Context, source)
-		if err != nil {
+		if s, err = j.scoreBare(c.Context, source); err != nil {
 			return results.Trial{}, err
 		}
-		s = sc.library()
 	}
 	return results.Trial{Metrics: scoreFrom(s).metrics()}, nil
 }

@@ -59,15 +59,11 @@ func (p *program) generate(c *cli.Context) error {
 		return err
 	}
 	out := p.output(c)
-	b, err := openBase(c, out)
+	b, with, err := openTuned(c, out)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	with, err := b.openAdapters(c, out)
-	if err != nil {
-		return err
-	}
 	defer with.Close()
 	steer, err := b.openSteering(c)
 	if err != nil {

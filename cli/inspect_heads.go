@@ -116,15 +116,11 @@ func (p *program) inspectHeads(c *cli.Context) error {
 		return err
 	}
 	out := p.output(c)
-	b, err := openBase(c, out)
+	b, with, err := openTuned(c, out)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	with, err := b.openAdapters(c, out)
-	if err != nil {
-		return err
-	}
 	defer with.Close()
 	cfg := b.model.Config
 	r := &headReport{Model: b.name, Type: mainType(b.model), Params: b.model.Params(), Device: b.backend.Info(), Adapters: c.StringSlice("adapter"),

@@ -76,15 +76,11 @@ func (p *program) lens(c *cli.Context) error {
 		return usagef("--positions: %w", err)
 	}
 	out := p.output(c)
-	b, err := openBase(c, out)
+	b, with, err := openTuned(c, out)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	with, err := b.openAdapters(c, out)
-	if err != nil {
-		return err
-	}
 	defer with.Close()
 	ids, err := p.sequences(c, b, nil)
 	if err != nil {

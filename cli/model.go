@@ -53,6 +53,19 @@ func openBase(c *cli.Context, out *output) (*base, error) {
 	return b, nil
 }
 
+// openTuned opens --model with the adapters of --adapter, which are to be closed first.
+func openTuned(c *cli.Context, out *output) (*base, *adapterSet, error) {
+	b, err := openBase(c, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	with, err := b.openAdapters(c, out)
+	if err != nil {
+		return nil, nil, errors.Join(err, b.Close())
+	}
+	return b, with, nil
+}
+
 // openCheckpoint opens the files of --model and reads its tokenizer, but no weights.
 func openCheckpoint(c *cli.Context) (*base, error) {
 	b := &base{name: c.String("model")}

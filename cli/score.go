@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/gpupeft/gpupeft/peft"
@@ -22,31 +21,13 @@ type score struct {
 	Targets    int      `json:"targets"`
 }
 
-// evaluate scores a run, of rows with answers also by exact matches.
-func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, f data.Format, batch int) (*score, error) {
-	var total transformer.Loss
-	var matches tune.Matches
-	at := 0 // in s
-	for l, err := range peft.Losses(ctx, r, data.Once(s, batch)) {
-		if err != nil {
-			return nil, err
-		}
-		total = total.Add(l)
-		for right := l.Right; len(right) > 0; at++ {
-			e, err := s.Example(at)
-			if err != nil {
-				return nil, err
-			}
-			n := e.Targets()
-			matches.Add(e, right[:n], b.stop)
-			right = right[n:]
-		}
+// evaluate scores a run; only rows with answers can match exactly.
+func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, f data.Format, batch int) (tune.Score, error) {
+	sc, err := tune.Evaluate(ctx, r, s, batch, b.stop)
+	if !f.Answers() {
+		sc.Exact = nil
 	}
-	sc := newScore(total)
-	if f.Answers() {
-		sc.Exact = matches.Share()
-	}
-	return sc, nil
+	return sc, err
 }
 
 // classify returns how many rows of a classification have the class whose answer is the
@@ -81,23 +62,9 @@ func classify(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (
 	return number(float64(right) / float64(s.Len())), nil
 }
 
-// library returns what decides about stopping and the best.
-func (s *score) library() tune.Score {
-	loss := math.NaN()
-	if s.Loss != nil {
-		loss = *s.Loss
-	}
-	return tune.Score{Loss: loss, Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets}
-}
-
-// scoreFrom is its inverse.
+// scoreFrom is what is reported of a score.
 func scoreFrom(s tune.Score) *score {
 	return &score{Loss: number(s.Loss), Perplexity: number(s.Perplexity()), Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets}
-}
-
-func newScore(l transformer.Loss) *score {
-	return &score{Loss: number(l.Mean()), Perplexity: number(math.Exp(l.Mean())),
-		Accuracy: float64(l.Correct) / float64(max(1, l.Tokens)), Targets: l.Tokens}
 }
 
 // majority is the score of always giving the same answer.
@@ -116,14 +83,14 @@ func longestOf(s data.Source) int {
 }
 
 // scoreBare evaluates the model without what is trained.
-func (j *job) scoreBare(ctx context.Context, s data.Source) (*score, error) {
+func (j *job) scoreBare(ctx context.Context, s data.Source) (tune.Score, error) {
 	length := longestOf(s)
 	if positions := j.model.Config.MaxPositions; length > positions {
-		return nil, fmt.Errorf("sequences of %d tokens for a model with %d positions", length, positions)
+		return tune.Score{}, fmt.Errorf("sequences of %d tokens for a model with %d positions", length, positions)
 	}
 	r, err := j.model.NewRun(transformer.RunOptions{Batch: j.plan.micro, Length: length})
 	if err != nil {
-		return nil, err
+		return tune.Score{}, err
 	}
 	defer r.Close()
 	return j.evaluate(ctx, r, s, j.valid.Format, j.plan.micro)

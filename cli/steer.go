@@ -50,15 +50,11 @@ func (p *program) steer(c *cli.Context) error {
 		}
 	}
 	out := p.output(c)
-	b, err := openBase(c, out)
+	b, with, err := openTuned(c, out)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	with, err := b.openAdapters(c, out)
-	if err != nil {
-		return err
-	}
 	defer with.Close()
 	toward, err := b.textLines("toward", c.String("toward"), with)
 	if err != nil {

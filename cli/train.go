@@ -39,18 +39,22 @@ func (j *job) before(ctx context.Context) error {
 		}
 	}
 	if j.valid != nil {
-		if r.Base, err = j.scoreBare(ctx, j.valid); err != nil {
+		s, err := j.scoreBare(ctx, j.valid)
+		if err != nil {
 			return err
 		}
+		r.Base = scoreFrom(s)
 	}
 	if err := j.openRun(); err != nil || j.valid == nil {
 		return err
 	}
 	r.Before = r.Base
 	if m, ok := methodNamed(j.plan.method); !ok || !m.silent || j.plan.initAdapter != "" {
-		if r.Before, err = j.evaluate(ctx, j.run, j.valid, j.valid.Format, j.plan.micro); err != nil {
+		s, err := j.evaluateHeldOut(ctx)
+		if err != nil {
 			return err
 		}
+		r.Before = scoreFrom(s)
 	}
 	j.out.say("held-out  loss %s for the bare model, %s before training", loss(r.Base), loss(r.Before))
 	return nil
@@ -129,15 +133,14 @@ func (j *job) tuneJob() tune.Job {
 		Run: j.run, Method: j.method, Data: j.stepsAfter, Resume: p.from,
 	}
 	if j.valid != nil {
-		t.Evaluate = func(ctx context.Context) (tune.Score, error) {
-			s, err := j.evaluate(ctx, j.run, j.valid, j.valid.Format, p.micro)
-			if err != nil {
-				return tune.Score{}, err
-			}
-			return s.library(), nil
-		}
+		t.Evaluate = j.evaluateHeldOut
 	}
 	return t
+}
+
+// evaluateHeldOut scores what is trained.
+func (j *job) evaluateHeldOut(ctx context.Context) (tune.Score, error) {
+	return j.evaluate(ctx, j.run, j.valid, j.valid.Format, j.plan.micro)
 }
 
 // stepsAfter returns the batches of the steps that follow some.

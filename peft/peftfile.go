@@ -12,6 +12,12 @@ import (
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
+// The two files of a PEFT directory.
+const (
+	configName  = "adapter_config.json"
+	weightsBase = "adapter_model" // + ".safetensors"
+)
+
 // adapter_config.json. A Config's JSON fields are those that PEFT has known from the
 // start: old versions refuse newer ones, even when they are null.
 

@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/gpupeft/gpupeft/peft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor/safetensors"
 )
 
@@ -67,16 +69,13 @@ func (s *State) Write(dir string) error {
 	if s.PromptScale != "" {
 		metadata[scaleKey] = string(s.PromptScale)
 	}
-	err = writeFile(filepath.Join(dir, weightsBase+".safetensors"), func(f *os.File) error {
-		return safetensors.Write(f, metadata, list)
+	err = disk.Write(filepath.Join(dir, weightsBase+".safetensors"), func(w io.Writer) error {
+		return safetensors.Write(w, metadata, list)
 	})
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, configName), func(f *os.File) error {
-		_, err := f.Write(text)
-		return err
-	})
+	return disk.WriteBytes(filepath.Join(dir, configName), text)
 }
 
 // verify loads what was saved and compares it, value by value.

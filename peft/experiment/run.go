@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gpupeft/gpupeft/peft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft/results"
 )
 
@@ -146,9 +147,5 @@ func runCell(ctx context.Context, dir string, c Cell, run Runner) (results.Trial
 	if err != nil {
 		return t, fmt.Errorf("result: %w", err)
 	}
-	temp := filepath.Join(own, "."+resultName)
-	if err = os.WriteFile(temp, append(text, '\n'), 0o644); err == nil {
-		err = os.Rename(temp, filepath.Join(own, resultName))
-	}
-	return t, err
+	return t, disk.WriteBytes(filepath.Join(own, resultName), append(text, '\n'))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gpupeft/gpupeft/peft"
+	"github.com/gpupeft/gpupeft/peft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/tensor/gguf"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -283,5 +284,5 @@ func writeGGUF(path string, s *peft.State, o Options) error {
 	if err := gguf.Write(&file, metadata, list); err != nil {
 		return err
 	}
-	return writeFile(path, file.Bytes())
+	return disk.WriteBytes(path, file.Bytes())
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/gpupeft/gpupeft/peft/internal/disk"
 )
 
 // writeSynced writes a file that is on the disk when it returns.
@@ -22,14 +24,14 @@ func place(temp, name string) error {
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return err
 	}
-	syncDir(temp)
+	disk.SyncDir(temp)
 	if err := remove(name); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, name); err != nil {
 		return err
 	}
-	syncDir(filepath.Dir(name))
+	disk.SyncDir(filepath.Dir(name))
 	return nil
 }
 
@@ -56,12 +58,4 @@ func clean(dir string) error {
 		}
 	}
 	return err
-}
-
-// syncDir makes renames in a directory durable. Systems that can't do that do without.
-func syncDir(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
 }
