@@ -126,50 +126,88 @@ func TestTuneOrders(t *testing.T) {
 	}
 }
 
-// TestClassAccuracy: the class is the likeliest of the classes, as computed from the
-// losses of files with one answer each.
+// TestClassAccuracy: the class, or the choice, is the likeliest of those that there are,
+// as computed from the losses of files with one answer each.
 func TestClassAccuracy(t *testing.T) {
 	type evaluation struct {
 		Base struct {
 			Loss    float64
 			Targets int
 			Class   *float64 `json:"class_accuracy"`
+			Norm    *float64 `json:"class_accuracy_norm"`
 		}
 	}
-	dir := t.TempDir()
 	tok, err := tokenizer.Load(demo.Model())
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := "text,label\nThe soup was good.,good\nThe soup was bad.,bad\nThe night was long.,not at all good\n"
-	set, err := data.Read(t.Context(), "a.csv", strings.NewReader(table), data.Options{Tokens: tok, Vocab: tok.Size(), MaxLength: 64})
-	if err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"a.csv":   "text,label\nThe soup was good.,good\nThe soup was bad.,bad\nThe night was long.,not at all good\n",
+		"a.jsonl": `{"question":"The soup was","choices":["good","not at all what we had wanted"],"answer":1}` + "\n" + `{"ctx":"The room was","question":"","choices":["big","the night of the soup","old"],"answer":"A"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			set, err := data.Read(t.Context(), name, strings.NewReader(text), data.Options{Tokens: tok, Vocab: tok.Size(), MaxLength: 64})
+			if err != nil {
+				t.Fatal(err)
+			}
+			choices, err := data.ChoicesOf(set, set.Classes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var right, best [2]float64
+			var class [2]int
+			for i := range choices.Len() {
+				c, err := choices.Example(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				row, err := json.Marshal(map[string][]int32{"input_ids": c.IDs, "labels": c.Labels})
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, dir, "row.jsonl", string(row))).out)
+				which := choices.Choice(i)
+				loss := e.Base.Loss * float64(e.Base.Targets)
+				for k, loss := range []float64{loss, loss / float64(len(c.Choices[which].Name))} {
+					if which == 0 || loss < best[k] {
+						best[k], class[k] = loss, which+1
+					}
+					if which == len(c.Choices)-1 && class[k] == c.Class {
+						right[k]++
+					}
+				}
+			}
+			n := float64(set.Len())
+			e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, dir, name, text)).out)
+			if e.Base.Class == nil || *e.Base.Class != right[0]/n || (e.Base.Norm != nil) != (name == "a.jsonl") || e.Base.Norm != nil && *e.Base.Norm != right[1]/n {
+				t.Errorf("class accuracy %v, by characters %v, want %v of %v", e.Base.Class, e.Base.Norm, right, n)
+			}
+			if r := must(t, "eval", "--device", "cpu", "--data", filepath.Join(dir, name)); !strings.Contains(r.out, "class") {
+				t.Errorf("got %q", r.out)
+			}
+		})
 	}
-	right, best, class := 0, 0.0, 0
-	for i := range set.Choices().Len() {
-		c, err := set.Choices().Example(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		row, err := json.Marshal(map[string][]int32{"input_ids": c.IDs, "labels": c.Labels})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, dir, "row.jsonl", string(row))).out)
-		if loss := e.Base.Loss * float64(e.Base.Targets); i%3 == 0 || loss < best {
-			best, class = loss, i%3+1
-		}
-		if i%3 == 2 && class == c.Class {
-			right++
-		}
+}
+
+// TestMetricClass tunes with the best step chosen by the classes.
+func TestMetricClass(t *testing.T) {
+	table := "text,label\n" + strings.Repeat("The soup was good.,good\nThe soup was bad.,bad\n", 20)
+	file := write(t, t.TempDir(), "a.csv", table)
+	tuned := func(more ...string) result {
+		return run(t, append([]string{"tune", "--device", "cpu", "--data", file, "--metric", "class", "--eval-every", "4", "--keep-best", "--steps", "8",
+			"--json", "--out", filepath.Join(t.TempDir(), "out")}, more...)...)
 	}
-	e := decode[evaluation](t, must(t, "eval", "--device", "cpu", "--json", "--data", write(t, dir, "a.csv", table)).out)
-	if e.Base.Class == nil || *e.Base.Class != float64(right)/3 {
-		t.Errorf("class accuracy %v, want %d of 3", *e.Base.Class, right)
+	got := decode[struct {
+		Before, After struct {
+			Class *float64 `json:"class_accuracy"`
+		}
+	}](t, tuned().out)
+	if got.Before.Class == nil || got.After.Class == nil || *got.After.Class < *got.Before.Class {
+		t.Errorf("got %+v", got)
 	}
-	if r := must(t, "eval", "--device", "cpu", "--data", filepath.Join(dir, "a.csv")); !strings.Contains(r.out, "class") {
-		t.Errorf("got %q", r.out)
+	if r := tuned("--mask-prompt=false"); r.code == 0 || !strings.Contains(r.err, "--mask-prompt=false") {
+		t.Errorf("got %+v", r)
 	}
 }
 

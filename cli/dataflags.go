@@ -16,14 +16,15 @@ import (
 // dataFlags say how --data becomes tokens, the same for all commands that read it.
 func dataFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "data-format", Value: "auto", Category: groupInput, Usage: "`FORMAT` of rows: auto, alpaca, messages, completion, text, classification, ids"},
-		&cli.StringFlag{Name: "prompt-key", Category: groupInput, DefaultText: "prompt, question", Usage: "`NAME` of the field with the prompt"},
+		&cli.StringFlag{Name: "data-format", Value: "auto", Category: groupInput, Usage: "`FORMAT` of rows: auto, alpaca, messages, completion, text, classification, multiple-choice, ids"},
+		&cli.StringFlag{Name: "prompt-key", Category: groupInput, DefaultText: "prompt, question, ctx", Usage: "`NAME` of the field with the prompt"},
 		&cli.StringFlag{Name: "completion-key", Category: groupInput, DefaultText: "completion, answer, response", Usage: "`NAME` of the field with the answer"},
 		&cli.StringFlag{Name: "text-key", Category: groupInput, DefaultText: "text, sentence", Usage: "`NAME` of the field with the text"},
-		&cli.StringFlag{Name: "label-key", Category: groupInput, DefaultText: "label", Usage: "`NAME` of the field with the class"},
+		&cli.StringFlag{Name: "label-key", Category: groupInput, DefaultText: "label, answer, answerKey", Usage: "`NAME` of the field with the class, or the right choice"},
+		&cli.StringFlag{Name: "choices-key", Category: groupInput, DefaultText: "choices, options, endings", Usage: "`NAME` of the field with the choices"},
 		&cli.StringFlag{Name: "label-names", Category: groupInput, Usage: "classification: `LIST` of the classes in order, for labels that are numbers"},
-		&cli.BoolFlag{Name: "label-index", Category: groupInput, DisableDefaultText: true, Usage: "classification: the answer is the class's number, not its name"},
-		&cli.StringFlag{Name: "prompt-template", Category: groupInput, Usage: "`TEXT` before the answer, with {name} for fields of the row; \\n is a new line"},
+		&cli.BoolFlag{Name: "label-index", Category: groupInput, DisableDefaultText: true, Usage: "the answer is the class's number, not its name, or the choice's letter"},
+		&cli.StringFlag{Name: "prompt-template", Category: groupInput, Usage: "`TEXT` before the answer, with {name} for fields of the row, {choices} for a list of them; \\n is a new line"},
 		chatTemplateFlag("auto", "that turns conversations into text, and if it isn't auto, rows of prompt and answer as well", "auto"),
 		&cli.BoolFlag{Name: "mask-prompt", Value: true, Category: groupInput, Usage: "loss on answers only; =false: on prompts, too"},
 		&cli.BoolFlag{Name: "last-turn", Category: groupInput, DisableDefaultText: true, Usage: "of a conversation, loss on the last answer only"},
@@ -69,7 +70,7 @@ func (b *base) dataOptions(c *cli.Context, maxLength int) (data.Options, error) 
 	format, _ := data.FormatNamed(c.String("data-format"))
 	o := data.Options{
 		Vocab: b.ckpt.Config.VocabSize, MaxLength: maxLength, Format: format,
-		Keys:      data.Keys{Prompt: c.String("prompt-key"), Completion: c.String("completion-key"), Text: c.String("text-key"), Label: c.String("label-key")},
+		Keys:      data.Keys{Prompt: c.String("prompt-key"), Completion: c.String("completion-key"), Text: c.String("text-key"), Label: c.String("label-key"), Choices: c.String("choices-key")},
 		Prompt:    strings.ReplaceAll(c.String("prompt-template"), `\n`, "\n"),
 		ByIndex:   c.Bool("label-index"),
 		WholeLoss: !c.Bool("mask-prompt"), LastTurn: c.Bool("last-turn"),

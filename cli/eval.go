@@ -15,8 +15,10 @@ import (
 )
 
 const evalDescription = `Measures how well a model predicts data: the mean loss in nats, its exponential
-(perplexity), and how often the right token is the most likely one. With --adapter
-it compares the bare model with the tuned one. Of a directory it takes the valid
+(perplexity), and how often the right token is the most likely one. Of rows with a
+class or with choices also how often the right one is likelier than the others: by
+its probability, and for choices by that of its mean character (norm). With
+--adapter it compares the bare model with the tuned one. Of a directory it takes the valid
 file, else test, else train.
 
 Examples:
@@ -115,12 +117,14 @@ func (b *base) score(c *cli.Context, with *adapterSet, s *data.Set, batch int) (
 		return nil, err
 	}
 	defer r.Close()
-	scored, err := b.evaluate(c.Context, r, s, s.Format, batch)
-	sc := scoreFrom(scored)
-	if err == nil && len(s.Classes) > 1 && c.Bool("mask-prompt") { // else rows don't say where the answer begins
-		sc.Class, err = classify(c.Context, r, s, batch)
+	var choices *data.Choices
+	if s.HasChoices() && c.Bool("mask-prompt") { // else rows don't say where the answer begins
+		if choices, err = data.ChoicesOf(s, s.Classes); err != nil {
+			return nil, err
+		}
 	}
-	return sc, err
+	scored, err := b.evaluate(c.Context, r, s, s.Format, choices, batch)
+	return scoreFrom(scored), err
 }
 
 func (e *evaluation) print(w io.Writer) error {

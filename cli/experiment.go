@@ -25,7 +25,7 @@ after the other, and writes a table that compares them with baselines: as Markdo
 CSV, JSON and a page with plots.
 
    name: reviews
-   metric: exact                # exact, accuracy, loss or perplexity
+   metric: exact                # class, norm, exact, accuracy, loss or perplexity
    settings: {steps: 200}       # of all; flags of gpupeft tune by name
    models:
      - {name: SmolLM2, model: smollm2.gguf}
@@ -204,7 +204,8 @@ func (p *program) runMethod(ctx context.Context, cell experiment.Cell, dir strin
 // metrics are a score's numbers by name.
 func (s *score) metrics() map[string]float64 {
 	m := map[string]float64{results.Accuracy.Name: s.Accuracy}
-	for metric, v := range map[*results.Metric]*float64{&results.Loss: s.Loss, &results.Perplexity: s.Perplexity, &results.Exact: s.Exact} {
+	for metric, v := range map[*results.Metric]*float64{&results.Loss: s.Loss, &results.Perplexity: s.Perplexity, &results.Exact: s.Exact,
+		&results.Class: s.Class, &results.Normalized: s.ClassNormalized} {
 		if v != nil {
 			m[metric.Name] = *v
 		}

@@ -57,7 +57,11 @@ func (j *job) baseline(c *cli.Context, name string, n int) (results.Trial, error
 		if err != nil {
 			return results.Trial{}, err
 		}
-		return results.Trial{Metrics: map[string]float64{results.Exact.Name: a.Right}}, nil
+		m := map[string]float64{results.Exact.Name: a.Right}
+		if j.plan.metric == tune.Class {
+			m[results.Class.Name] = a.Right
+		}
+		return results.Trial{Metrics: m}, nil
 	case experiment.NGram:
 		var err error
 		if s, err = baseline.NGram(c.Context, n, j.ckpt.Config.VocabSize, j.trainData, j.valid, j.stop); err != nil {

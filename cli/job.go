@@ -145,7 +145,7 @@ func (j *job) openData(c *cli.Context) error {
 	if j.valid != nil && j.valid.Len() == 0 {
 		j.valid = nil
 	}
-	if err := j.checkMetric(); err != nil {
+	if err := j.checkMetric(o.WholeLoss); err != nil {
 		return err
 	}
 	if err := j.pack(c); err != nil {
@@ -191,13 +191,17 @@ func (j *job) pack(c *cli.Context) error {
 }
 
 // checkMetric makes sure that there is something to measure by.
-func (j *job) checkMetric() error {
+func (j *job) checkMetric(wholeLoss bool) error {
 	p := j.plan
 	switch {
 	case p.keepBest && j.valid == nil:
 		return usagef("--early-stop and --keep-best: --data %s has nothing to hold out", j.dataName())
 	case p.metric == tune.Exact && (j.valid == nil || !j.valid.Format.Answers()):
 		return usagef("--metric exact: the held-out data has no rows of prompt and completion")
+	case p.metric == tune.Class && (j.valid == nil || !j.valid.HasChoices()):
+		return usagef("--metric class: the held-out data has no rows of text and label, or of question and choices")
+	case p.metric == tune.Class && wholeLoss:
+		return usagef("--metric class: with --mask-prompt=false rows don't say where the answer begins")
 	}
 	return nil
 }

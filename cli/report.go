@@ -255,6 +255,9 @@ func exactTitle(s *score) string {
 	if s.Class != nil {
 		title += "class\t"
 	}
+	if s.ClassNormalized != nil {
+		title += "norm\t"
+	}
 	return title
 }
 
@@ -266,6 +269,9 @@ func (s *score) row() string {
 	}
 	if s.Class != nil {
 		text += fmt.Sprintf("%.1f %%\t", 100**s.Class)
+	}
+	if s.ClassNormalized != nil {
+		text += fmt.Sprintf("%.1f %%\t", 100**s.ClassNormalized)
 	}
 	return text
 }

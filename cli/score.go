@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 
-	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -15,56 +13,36 @@ import (
 type score struct {
 	Loss       *float64 `json:"loss"` // mean over the targets, in nats
 	Perplexity *float64 `json:"perplexity"`
-	Accuracy   float64  `json:"accuracy"`                 // targets that had the highest logit
-	Exact      *float64 `json:"exact_match,omitempty"`    // rows whose whole completion had, EOS aside
-	Class      *float64 `json:"class_accuracy,omitempty"` // rows whose class was the likeliest of the classes
+	Accuracy   float64  `json:"accuracy"`              // targets that had the highest logit
+	Exact      *float64 `json:"exact_match,omitempty"` // rows whose whole completion had, EOS aside
 	Targets    int      `json:"targets"`
+
+	Class           *float64 `json:"class_accuracy,omitempty"`      // rows whose class or choice was the likeliest of those that there are
+	ClassNormalized *float64 `json:"class_accuracy_norm,omitempty"` // the same by the mean of a choice's characters
 }
 
-// evaluate scores a run; only rows with answers can match exactly.
-func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, f data.Format, batch int) (tune.Score, error) {
+// evaluate scores a run; only rows with answers can match exactly. Choices are nil where
+// they aren't asked for.
+func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, f data.Format, choices *data.Choices, batch int) (tune.Score, error) {
 	sc, err := tune.Evaluate(ctx, r, s, batch, b.stop)
 	if !f.Answers() {
 		sc.Exact = nil
 	}
-	return sc, err
-}
-
-// classify returns how many rows of a classification have the class whose answer is the
-// likeliest.
-func classify(ctx context.Context, r *transformer.Run, s *data.Set, batch int) (*float64, error) {
-	choices, at, right := s.Choices(), 0, 0
-	var losses []float64 // of the row's answers so far
-	for l, err := range peft.Losses(ctx, r, data.Once(choices, batch)) {
-		if err != nil {
-			return nil, err
-		}
-		each := l.Each
-		for range min(batch, choices.Len()-at) {
-			e, err := choices.Example(at)
-			if err != nil {
-				return nil, err
-			}
-			sum := 0.0
-			for _, loss := range each[:e.Targets()] {
-				sum += float64(loss)
-			}
-			each = each[e.Targets():]
-			at++
-			if losses = append(losses, sum); len(losses) == len(s.Classes) {
-				if slices.Index(losses, slices.Min(losses)) == e.Class-1 {
-					right++
-				}
-				losses = losses[:0]
-			}
-		}
+	if err != nil || choices == nil {
+		return sc, err
 	}
-	return number(float64(right) / float64(s.Len())), nil
+	chosen, err := tune.Choose(ctx, r, choices, batch)
+	sc.Class = &chosen.Class
+	if f == data.MultipleChoice { // the classes of a classification have no length of their own
+		sc.ClassNormalized = &chosen.Normalized
+	}
+	return sc, err
 }
 
 // scoreFrom is what is reported of a score.
 func scoreFrom(s tune.Score) *score {
-	return &score{Loss: number(s.Loss), Perplexity: number(s.Perplexity()), Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets}
+	return &score{Loss: number(s.Loss), Perplexity: number(s.Perplexity()), Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets,
+		Class: s.Class, ClassNormalized: s.ClassNormalized}
 }
 
 // majority is the score of always giving the same answer.
@@ -84,7 +62,14 @@ func longestOf(s data.Source) int {
 
 // scoreBare evaluates the model without what is trained.
 func (j *job) scoreBare(ctx context.Context, s data.Source) (tune.Score, error) {
+	choices, err := j.choicesOf(s)
+	if err != nil {
+		return tune.Score{}, err
+	}
 	length := longestOf(s)
+	if choices != nil {
+		length = max(length, choices.Longest())
+	}
 	if positions := j.model.Config.MaxPositions; length > positions {
 		return tune.Score{}, fmt.Errorf("sequences of %d tokens for a model with %d positions", length, positions)
 	}
@@ -93,5 +78,13 @@ func (j *job) scoreBare(ctx context.Context, s data.Source) (tune.Score, error) 
 		return tune.Score{}, err
 	}
 	defer r.Close()
-	return j.evaluate(ctx, r, s, j.valid.Format, j.plan.micro)
+	return j.evaluate(ctx, r, s, j.valid.Format, choices, j.plan.micro)
+}
+
+// choicesOf returns the choices of examples, if the metric is about them.
+func (j *job) choicesOf(s data.Source) (*data.Choices, error) {
+	if j.plan.metric != tune.Class {
+		return nil, nil
+	}
+	return data.ChoicesOf(s, j.valid.Classes)
 }

@@ -140,7 +140,11 @@ func (j *job) tuneJob() tune.Job {
 
 // evaluateHeldOut scores what is trained.
 func (j *job) evaluateHeldOut(ctx context.Context) (tune.Score, error) {
-	return j.evaluate(ctx, j.run, j.valid, j.valid.Format, j.plan.micro)
+	choices, err := j.choicesOf(j.valid)
+	if err != nil {
+		return tune.Score{}, err
+	}
+	return j.evaluate(ctx, j.run, j.valid, j.valid.Format, choices, j.plan.micro)
 }
 
 // stepsAfter returns the batches of the steps that follow some.

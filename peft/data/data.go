@@ -22,8 +22,9 @@ var (
 // transformer.Masked where it isn't.
 type Example struct {
 	IDs, Labels []int32
-	Task        int // for a prompt of several tasks
-	Class       int // of a row of Classes: its place in Set.Classes, from 1; else 0
+	Task        int      // for a prompt of several tasks
+	Class       int      // the right one of Choices, or of a row of Classes its place in Set.Classes, from 1; else 0
+	Choices     []Choice // of a row of MultipleChoice
 	// Row says where the example comes from: its line in a file of lines or records,
 	// its place in a JSON array, its block of a plain text, all from 1; 0: unknown.
 	Row int
@@ -76,9 +77,11 @@ type Options struct {
 	// Keys names the fields that differ from the usual names.
 	Keys Keys
 	// Prompt, if set, is the text before the answer, for all formats of rows that have
-	// one answer: {name} stands for a field of the row, {{ and }} for braces. Without it,
+	// one answer: {name} stands for a field of the row, {choices} for those of a row of
+	// MultipleChoice, a line each behind its letter, {{ and }} for braces. Without it,
 	// rows of prompt and completion have their prompt, rows of Alpaca their usual text,
-	// and rows of Classes "{text}\nLabel:".
+	// rows of Classes "{text}\nLabel:", and rows of MultipleChoice "{question}\nAnswer:",
+	// or with ByIndex "{question}\n{choices}\nAnswer:".
 	Prompt string
 	// Template turns conversations into text. Rows of messages need one.
 	Template chat.Template
@@ -87,7 +90,8 @@ type Options struct {
 	// Classes names the labels of a classification in order, so that they may be
 	// numbers in the file. Without it they are what the file has.
 	Classes []string
-	// ByIndex lets the model answer with the number of a class in place of its name.
+	// ByIndex lets the model answer with the number of a class in place of its name, or
+	// the letter of a choice in place of its text.
 	ByIndex bool
 	// WholeLoss makes prompts targets as well.
 	WholeLoss bool
@@ -100,8 +104,9 @@ type Options struct {
 
 // Keys are names of fields; an empty one means the usual name.
 type Keys struct {
-	Prompt     string // "prompt" or "question"
+	Prompt     string // "prompt" or "question", with choices also "ctx"
 	Completion string // "completion", "answer" or "response"
 	Text       string // "text" or "sentence"
-	Label      string // "label"
+	Label      string // "label", with choices also "answer" or "answerKey"
+	Choices    string // "choices", "options" or "endings"
 }

@@ -22,6 +22,10 @@
 //     Stanford Alpaca.
 //   - rows {"text": …, "label": …}: a classification. The answer is the name of the
 //     class, or its number.
+//   - rows {"question": …, "choices": […], "answer": …}: the answer is the right choice,
+//     which the file names by its place from 0, its label or its text; or with
+//     Options.ByIndex its letter, and the choices stand in the prompt. The names and
+//     forms of MMLU, ARC and HellaSwag are known.
 //   - rows {"messages": [{"role": …, "content": …}, …]}: a conversation, which a
 //     chat template (package transformer/chat) turns into text. The assistant's
 //     messages are targets, each with the token that ends it.

@@ -18,16 +18,18 @@ const (
 	Chat       Format = "rows of messages"
 	Classes    Format = "rows of text and label"
 	Ready      Format = "rows of input_ids and labels"
+
+	MultipleChoice Format = "rows of question and choices"
 )
 
 // formatNames are the formats of rows by short names.
 var formatNames = []struct {
 	name   string
 	format Format
-}{{"alpaca", Alpaca}, {"messages", Chat}, {"completion", Completion}, {"text", TextRows}, {"classification", Classes}, {"ids", Ready}}
+}{{"alpaca", Alpaca}, {"messages", Chat}, {"completion", Completion}, {"text", TextRows}, {"classification", Classes}, {"multiple-choice", MultipleChoice}, {"ids", Ready}}
 
 // FormatNamed returns the format of rows with a short name: alpaca, messages,
-// completion, text, classification or ids; "" for auto. Errors wrap ErrOptions.
+// completion, text, classification, multiple-choice or ids; "" for auto. Errors wrap ErrOptions.
 func FormatNamed(name string) (Format, error) {
 	known := []string{"auto"}
 	for _, f := range formatNames {
@@ -43,7 +45,9 @@ func FormatNamed(name string) (Format, error) {
 }
 
 // Answers says whether each row has one answer to a prompt.
-func (f Format) Answers() bool { return f == Completion || f == Alpaca || f == Classes }
+func (f Format) Answers() bool {
+	return f == Completion || f == Alpaca || f == Classes || f == MultipleChoice
+}
 
 // layout is how a format lies in the fields of a row: each of needs is a list of
 // names of which a row must have one.
@@ -63,9 +67,11 @@ func (k Keys) layouts() []layout {
 	}
 	prompt, completion := named(k.Prompt, "prompt", "question"), named(k.Completion, "completion", "answer", "response")
 	text, label := named(k.Text, "text", "sentence"), named(k.Label, "label")
+	question, right := named(k.Prompt, "prompt", "question", "ctx"), named(k.Label, "label", "answer", "answerKey")
 	return []layout{
 		{Ready, [][]string{{"input_ids"}, {"labels"}}},
 		{Chat, [][]string{{"messages", "conversations"}}},
+		{MultipleChoice, [][]string{question, right, named(k.Choices, "choices", "options", "endings")}},
 		{Completion, [][]string{prompt, completion}},
 		{Alpaca, [][]string{{"instruction"}, {"output", "response"}}},
 		{Classes, [][]string{text, label}},
@@ -122,6 +128,9 @@ func (o *Options) find(r row) (l layout, fields []string, why string, err error)
 	}
 	// An incomplete pair is more helpful to name than the whole list.
 	for _, l := range all {
+		if l.format == MultipleChoice && !slices.ContainsFunc(l.needs[len(l.needs)-1], r.has) {
+			continue // without choices it isn't what is meant
+		}
 		for _, need := range l.needs {
 			if _, missing := l.fields(r); slices.ContainsFunc(need, r.has) {
 				return l, nil, "", fmt.Errorf("field %q is missing (the row has %s): %w", missing, r.names(), ErrFormat)

@@ -201,7 +201,7 @@ func TestClassesOfParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	want := []data.Class{{Name: "good", IDs: ids(" good")}, {Name: "bad", IDs: ids(" bad")}}
+	want := []data.Choice{{Name: "good", IDs: ids(" good")}, {Name: "bad", IDs: ids(" bad")}}
 	if !reflect.DeepEqual(f.Train.Classes, want) || !reflect.DeepEqual(f.Valid.Classes, want) {
 		t.Errorf("%v, %v", f.Train.Classes, f.Valid.Classes)
 	}
@@ -213,8 +213,11 @@ func TestClassesOfParts(t *testing.T) {
 // TestChoices: each row comes with each class.
 func TestChoices(t *testing.T) {
 	s := read(t, "a.csv", "text,label\na,yes\nb,perhaps\nc,yes\n", options())
-	c := s.Choices()
-	if c.Len() != 6 || s.Longest() != s.Length(1)+4 {
+	c, err := data.ChoicesOf(s, s.Classes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Len() != 6 || c.Longest() > s.Longest() || s.Longest() != s.Length(1)+4 {
 		t.Fatalf("%d choices of up to %d tokens", c.Len(), s.Longest())
 	}
 	for i := range c.Len() {

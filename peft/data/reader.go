@@ -44,6 +44,10 @@ func (d *reader) begin(r row) error {
 		d.prompt, err = parsePattern(d.Prompt)
 	case l.format == Classes:
 		d.prompt = &pattern{{field: fields[0]}, {text: "\nLabel:"}}
+	case l.format == MultipleChoice && d.ByIndex:
+		d.prompt = &pattern{{field: fields[0]}, {text: "\n"}, {field: choicesField}, {text: "\nAnswer:"}}
+	case l.format == MultipleChoice && fields[0] != "ctx": // HellaSwag's, to be continued
+		d.prompt = &pattern{{field: fields[0]}, {text: "\nAnswer:"}}
 	}
 	return err
 }
@@ -92,6 +96,8 @@ func (d *reader) example(r row) (e Example, err error) {
 			return e, err
 		}
 		return d.conversation(messages, 0)
+	case MultipleChoice:
+		return d.multipleChoice(r)
 	case Completion:
 		if d.prompt == nil && len(r[d.fields[0]]) > 0 && r[d.fields[0]][0] == '[' {
 			return d.conversations(r)
@@ -101,20 +107,26 @@ func (d *reader) example(r row) (e Example, err error) {
 	if err != nil {
 		return e, err
 	}
-	if d.Converse && d.Template != nil {
-		e, err = d.conversation([]chat.Message{{Role: chat.User, Content: prompt}, {Role: chat.Assistant, Content: answer}}, 0)
-	} else {
-		if d.set.Format == Classes {
-			answer = " " + answer
-		}
-		e, err = encodeParts(d.Tokens, []part{{text: prompt}, {text: answer, target: true}}, true)
-		if err == nil {
-			e = e.ended(d.Tokens)
-			err = checkTokens(e.IDs, d.Vocab)
-		}
+	if e, err = d.answered(prompt, answer); err == nil {
+		e.Class = class
 	}
-	e.Class = class
 	return e, err
+}
+
+// answered makes an example of a prompt and its answer.
+func (d *reader) answered(prompt, answer string) (Example, error) {
+	if d.Converse && d.Template != nil {
+		return d.conversation([]chat.Message{{Role: chat.User, Content: prompt}, {Role: chat.Assistant, Content: answer}}, 0)
+	}
+	if d.set.Format == Classes || d.set.Format == MultipleChoice {
+		answer = " " + answer
+	}
+	e, err := encodeParts(d.Tokens, []part{{text: prompt}, {text: answer, target: true}}, true)
+	if err != nil {
+		return e, err
+	}
+	e = e.ended(d.Tokens)
+	return e, checkTokens(e.IDs, d.Vocab)
 }
 
 // answer returns the two texts of a row that is a prompt and an answer.
@@ -211,24 +223,30 @@ func (c *classes) answers() []string {
 	return numbers
 }
 
-// list encodes the answers. They follow a prompt, or in a conversation the tokens
-// that open an answer.
-func (c *classes) list(o *Options) ([]Class, error) {
-	var list []Class
+// list encodes the answers.
+func (c *classes) list(o *Options) ([]Choice, error) {
+	var list []Choice
 	for i, answer := range c.answers() {
-		before := ":"
-		if o.Converse && o.Template != nil {
-			before = "\n"
-		} else {
-			answer = " " + answer
-		}
-		e, err := encodeParts(o.Tokens, []part{{text: before}, {text: answer, target: true}}, false)
+		ids, err := o.choiceIDs(answer)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Class{Name: c.names[i], IDs: e.IDs[len(e.Prompt()):]})
+		list = append(list, Choice{Name: c.names[i], IDs: ids})
 	}
 	return list, nil
+}
+
+// choiceIDs encodes an answer that is chosen. It follows a prompt, or in a conversation
+// the tokens that open an answer.
+func (o *Options) choiceIDs(answer string) ([]int32, error) {
+	before := ":"
+	if o.Converse && o.Template != nil {
+		before = "\n"
+	} else {
+		answer = " " + answer
+	}
+	e, err := encodeParts(o.Tokens, []part{{text: before}, {text: answer, target: true}}, false)
+	return e.IDs[len(e.Prompt()):], err
 }
 
 func newClasses(o *Options) *classes {

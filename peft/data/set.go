@@ -33,14 +33,15 @@ type Set struct {
 	Why    string // why it is that format
 	SHA256 string // of the file's bytes, in hexadecimal
 
-	Classes   []Class // of a classification
-	Truncated int     // rows that were cut to Options.MaxLength
-	Cut       Cut     // what they lost
-	Dropped   int     // rows left out because no token of them is a target
-	Lost      int     // those of them that had targets, beyond Options.MaxLength
-	Left      []int   // the first few of those, as Example.Row counts
+	Classes   []Choice // of a classification
+	Truncated int      // rows that were cut to Options.MaxLength
+	Cut       Cut      // what they lost
+	Dropped   int      // rows left out because no token of them is a target
+	Lost      int      // those of them that had targets, beyond Options.MaxLength
+	Left      []int    // the first few of those, as Example.Row counts
 
 	limit  int // Options.MaxLength
+	spread int // how much longer a row with another of its own choices can be
 	store  *store
 	places []place
 }
@@ -53,12 +54,6 @@ type Cut struct {
 
 // named is how many rows a Set names.
 const named = 10
-
-// Class is a class of a classification.
-type Class struct {
-	Name string
-	IDs  []int32 // what the model is to answer, without EOS
-}
 
 // Len implements Source.
 func (s *Set) Len() int { return len(s.places) }
@@ -90,14 +85,24 @@ func (s *Set) Tokens() int {
 	return n
 }
 
-// Longest returns a length that no example exceeds, nor any of Choices: that of the
-// longest example, with room for the longest class in place of the shortest.
+// HasChoices says whether the examples have answers to choose from.
+func (s *Set) HasChoices() bool { return len(s.Classes) > 1 || s.Format == MultipleChoice }
+
+// Longest returns a length that no example exceeds, nor any of ChoicesOf: that of the
+// longest example, with room for the longest answer in place of the shortest.
 func (s *Set) Longest() int {
 	n := 0
 	for _, p := range s.places {
 		n = max(n, p.length())
 	}
-	return n + s.spread()
+	shortest, longest := 0, 0
+	for i, c := range s.Classes {
+		if n := len(c.IDs); i == 0 || n < shortest {
+			shortest = n
+		}
+		longest = max(longest, len(c.IDs))
+	}
+	return n + max(s.spread, longest-shortest)
 }
 
 // Head returns the first n examples, or all if n is 0.
@@ -115,6 +120,9 @@ func (s *Set) Close() error { return s.store.close() }
 
 // add takes an example in, cut to the length that is allowed.
 func (s *Set) add(e Example, length int) error {
+	for _, c := range e.Choices {
+		s.spread = max(s.spread, len(e.Prompt())+len(c.IDs)-len(e.IDs))
+	}
 	lost := false
 	if whole := e; len(e.IDs) > length {
 		e = e.cut(length)

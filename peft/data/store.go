@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,8 @@ import (
 // store keeps examples as bytes, in memory, and beyond a bound in a temporary file: a
 // data set may be larger than memory. An example is
 //
-//	uvarint row, task, class;  for each token uvarint(id·4 + kind), and for otherLabel a uvarint label
+//	uvarint row, task, class, bytes of the choices, which follow as JSON;
+//	for each token uvarint(id·4 + kind), and for otherLabel a uvarint label
 //
 // which is three bytes a token for a vocabulary of 2^18 or less.
 type store struct {
@@ -21,6 +23,7 @@ type store struct {
 	buffer  []byte // all, or with a file, what isn't in it yet
 	file    *os.File
 	written int64 // bytes of the file
+	choices int   // the largest number of bytes of an example's choices
 }
 
 // What a token's label is.
@@ -51,10 +54,19 @@ func (s *store) add(e Example) (place, error) {
 	if offset >= maxStore {
 		return 0, fmt.Errorf("more than %d GB of tokens (split the data): %w", maxStore>>30, ErrFormat)
 	}
+	var choices []byte
+	if e.Choices != nil {
+		var err error
+		if choices, err = json.Marshal(e.Choices); err != nil {
+			return 0, err
+		}
+		s.choices = max(s.choices, len(choices))
+	}
 	b := s.buffer
-	for _, v := range []int{e.Row, e.Task, e.Class} {
+	for _, v := range []int{e.Row, e.Task, e.Class, len(choices)} {
 		b = binary.AppendUvarint(b, uint64(v))
 	}
+	b = append(b, choices...)
 	for i, id := range e.IDs {
 		switch y := e.Labels[i]; y {
 		case transformer.Masked:
@@ -95,7 +107,7 @@ func (s *store) flush() (err error) {
 func (s *store) get(p place) (Example, error) {
 	text := s.buffer
 	if offset := p.offset(); offset < s.written {
-		text = make([]byte, min(s.written-offset, int64(3+2*p.length())*binary.MaxVarintLen64))
+		text = make([]byte, min(s.written-offset, int64(4+2*p.length())*binary.MaxVarintLen64+int64(s.choices)))
 		if _, err := s.file.ReadAt(text, offset); err != nil && !errors.Is(err, io.EOF) {
 			return Example{}, fmt.Errorf("temporary file for tokens: %w", err)
 		}
@@ -108,6 +120,12 @@ func (s *store) get(p place) (Example, error) {
 		return v
 	}
 	e := Example{Row: int(next()), Task: int(next()), Class: int(next()), IDs: make([]int32, p.length()), Labels: make([]int32, p.length())}
+	if n := next(); n > 0 {
+		if err := json.Unmarshal(text[:n], &e.Choices); err != nil {
+			return e, fmt.Errorf("temporary file for tokens: %w", err)
+		}
+		text = text[n:]
+	}
 	for i := range e.IDs {
 		v := next()
 		e.IDs[i], e.Labels[i] = int32(v>>2), transformer.Masked

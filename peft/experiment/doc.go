@@ -4,7 +4,7 @@
 // A [Plan] is read from a YAML file:
 //
 //	name: reviews
-//	metric: exact               # exact, accuracy, loss or perplexity
+//	metric: exact               # class, norm, exact, accuracy, loss or perplexity
 //	settings: {steps: 200}      # for all; names and values of the flags of gpupeft tune
 //	models:
 //	  - {name: SmolLM2, model: smollm2.gguf}

@@ -71,7 +71,7 @@ func TestCells(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for text, say := range map[string]string{
 		"name: x\nmetrik: loss\nmethods: [{name: a}]":  `[2:1] unknown field "metrik"`,
-		"name: x\nmetric: f1\nmethods: [{name: a}]":    `metric "f1" (known: exact, accuracy, loss, perplexity)`,
+		"name: x\nmetric: f1\nmethods: [{name: a}]":    `metric "f1" (known: class, norm, exact, accuracy, loss, perplexity)`,
 		"methods: [{name: a}]":                         "name is missing",
 		"name: x":                                      "no methods and no baselines",
 		"name: x\nmethods: [{method: lora}]":           "methods: entry 1 has no name",

@@ -42,7 +42,7 @@ type Choice struct {
 var metrics = []struct {
 	name   string
 	metric results.Metric
-}{{"exact", results.Exact}, {"accuracy", results.Accuracy}, {"loss", results.Loss}, {"perplexity", results.Perplexity}}
+}{{"class", results.Class}, {"norm", results.Normalized}, {"exact", results.Exact}, {"accuracy", results.Accuracy}, {"loss", results.Loss}, {"perplexity", results.Perplexity}}
 
 // metricNamed returns a metric by its name in a plan.
 func metricNamed(name string) (results.Metric, error) {
@@ -84,6 +84,9 @@ func Parse(text []byte) (*Plan, error) {
 	}
 	if p.Settings, err = texts("settings", f.Settings); err != nil {
 		return nil, err
+	}
+	if _, own := p.Settings["metric"]; !own && (p.Metric == results.Class || p.Metric == results.Normalized) {
+		p.Settings["metric"] = "class" // it is measured only where it is asked for
 	}
 	for _, axis := range []struct {
 		name string

@@ -25,6 +25,8 @@ var (
 	Perplexity = Metric{Name: "perplexity", Better: Lower, Digits: 2}
 	Accuracy   = Metric{Name: "token accuracy", Better: Higher, Share: true}
 	Exact      = Metric{Name: "exact match", Better: Higher, Share: true}
+	Class      = Metric{Name: "class accuracy", Better: Higher, Share: true}
+	Normalized = Metric{Name: "class accuracy by characters", Better: Higher, Share: true}
 )
 
 // text writes a value without its unit.

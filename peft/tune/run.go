@@ -125,7 +125,7 @@ func (c *Config) check() error {
 			c.EvalEvery, c.Patience, c.MaxTime, c.Save.Every, c.Save.Keep, peft.ErrConfig)
 	}
 	zero := 0.0
-	_, err := c.Metric.of(Score{Exact: &zero})
+	_, err := c.Metric.of(Score{Exact: &zero, Class: &zero})
 	return err
 }
 

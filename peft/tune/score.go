@@ -13,7 +13,12 @@ type Score struct {
 	Loss     float64  `json:"loss"`                  // mean over the targets, in nats
 	Accuracy float64  `json:"accuracy"`              // targets that had the highest logit, 0 to 1
 	Exact    *float64 `json:"exact_match,omitempty"` // rows whose answer is right as a whole, 0 to 1; nil: not measured
-	Targets  int      `json:"targets"`
+	// Rows whose right answer was the likeliest of their choices, 0 to 1, as Chosen has
+	// them; nil: not measured.
+	Class           *float64 `json:"class_accuracy,omitempty"`
+	ClassNormalized *float64 `json:"class_accuracy_norm,omitempty"`
+
+	Targets int `json:"targets"`
 }
 
 // ScoreOf makes a score of a loss over all examples.
@@ -32,10 +37,11 @@ const (
 	Loss     Metric = "loss" // the lower, the better
 	Accuracy Metric = "accuracy"
 	Exact    Metric = "exact"
+	Class    Metric = "class"
 )
 
 // Metrics returns all metrics.
-func Metrics() []Metric { return []Metric{Loss, Accuracy, Exact} }
+func Metrics() []Metric { return []Metric{Loss, Accuracy, Exact, Class} }
 
 // of returns the metric of a score such that more is better. Errors wrap peft.ErrConfig.
 func (m Metric) of(s Score) (float64, error) {
@@ -49,6 +55,11 @@ func (m Metric) of(s Score) (float64, error) {
 			return 0, fmt.Errorf("metric exact: the held-out data has no answers to compare: %w", peft.ErrConfig)
 		}
 		return *s.Exact, nil
+	case Class:
+		if s.Class == nil {
+			return 0, fmt.Errorf("metric class: the held-out data has no classes or choices: %w", peft.ErrConfig)
+		}
+		return *s.Class, nil
 	}
 	return 0, fmt.Errorf("metric %q (known: %v): %w", m, Metrics(), peft.ErrConfig)
 }

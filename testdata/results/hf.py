@@ -44,7 +44,7 @@ def model(task):
 
 
 def sst2_rows(task):
-    """The rows of sst2.py, the first of them to train on. Also in words, as gpupeft takes them."""
+    """The rows of sst2.py, the first of them to train on, and every so many to test on. Also in words, as gpupeft takes them."""
     import reference
     import sst2
 
@@ -54,7 +54,10 @@ def sst2_rows(task):
     for name in ("train", "test"):
         with open(sst2.path(name + ".jsonl"), encoding="utf-8") as f:
             texts = [json.loads(line) for line in f]
-        texts = texts[: task.steps * task.batch] if name == "train" else sorted(texts, key=lambda row: len(sst2.encode(t, row)[0]))
+        if name == "train":
+            texts = texts[: task.steps * task.batch]
+        else:
+            texts = sorted(texts[:: len(texts) // task.test_rows], key=lambda row: len(sst2.encode(t, row)[0]))
         out[name] = [sst2.encode(t, row) for row in texts], texts
     return out
 

@@ -23,7 +23,7 @@ class Task:
         return os.path.join(OUT, self.name, *names)
 
 
-SST2 = Task("sst2", "out/smollm2/hf", 200, 8, 872, 576, "Decide whether the review of a film is positive or negative.", 2, True)
+SST2 = Task("sst2", "out/smollm2/hf", 40, 8, 218, 576, "Decide whether the review of a film is positive or negative.", 2, True)
 STORIES = Task("stories", DATA + "/stories260k-hf", 150, 8, 64, 64, "A play by Shakespeare, in which they speak by turns.", 0, False)
 TASKS = {task.name: task for task in (STORIES, SST2)}
 
