@@ -27,6 +27,7 @@ What was said stays in memory, and only what is new is computed.
    /save FILE    append the conversation to FILE, as a row that tune --data reads
    /exit         end, as Ctrl-D does
    //TEXT        say a text that begins with /
+   """           begin a text of several lines, which ends with another """
 
 Ctrl-C stops an answer; what there is of it stays in the conversation.
 
@@ -170,7 +171,7 @@ func (t *talk) hold(outer context.Context) error {
 	in := bufio.NewReader(t.in)
 	t.lines = make(chan typed, 1)
 	for {
-		line, err := t.next(ctx, in)
+		line, err := t.text(ctx, in)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -202,6 +203,31 @@ func uninterrupted(outer context.Context) (context.Context, context.CancelFunc) 
 		}
 	})
 	return ctx, func() { stop(); cancel() }
+}
+
+// quotes stand around a text of several lines.
+const quotes = `"""`
+
+// text returns the next line, or the lines between quotes as one that is no command.
+func (t *talk) text(ctx context.Context, in *bufio.Reader) (string, error) {
+	text, err := t.next(ctx, in)
+	if err != nil || !strings.HasPrefix(text, quotes) {
+		return text, err
+	}
+	for text = text[len(quotes):]; !strings.HasSuffix(text, quotes); {
+		line, err := t.next(ctx, in)
+		if errors.Is(err, io.EOF) {
+			return "", usagef("the input ends within %s", quotes)
+		}
+		if err != nil {
+			return "", err
+		}
+		text += "\n" + line
+	}
+	if text = strings.Trim(strings.TrimSuffix(text, quotes), "\n"); strings.HasPrefix(text, "/") {
+		text = "/" + text
+	}
+	return text, nil
 }
 
 // next returns the next line, and io.EOF behind the last.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,6 +79,22 @@ func TestChat(t *testing.T) {
 	}
 	if a := got[0]; a.Stop == "length" && !strings.Contains(r.err, "the answer was cut after --max-tokens 12") {
 		t.Errorf("%q", r.err)
+	}
+}
+
+// TestChatLines: texts of several lines, one of which could be a command.
+func TestChatLines(t *testing.T) {
+	got := talk(t, []string{`"""Who ate`, "", `the soup?"""`, `"""`, "/exit", `"""`, `"""Why?"""`, `"""`, `"""`}, "--chat-template", "none", "--max-tokens", "2")
+	var prompts []string
+	for _, a := range got {
+		prompts = append(prompts, a.Prompt)
+	}
+	if want := []string{"Who ate\n\nthe soup?", "/exit", "Why?"}; !slices.Equal(prompts, want) {
+		t.Errorf("got %q, want %q", prompts, want)
+	}
+	r := runWith(t, t.Context(), strings.NewReader("\"\"\"Who\n"), "chat", "--device", "cpu")
+	if r.code == 0 || !strings.Contains(r.err, `the input ends within """`) {
+		t.Errorf("got %+v", r)
 	}
 }
 
