@@ -13,14 +13,16 @@ import (
 // direct path, that is through the stream alone (direct logit attribution).
 type Attribution struct {
 	Heads Table
-	MLPs  []float64 // by layer
+	MLPs  []float64 // by layer; 0 without an MLP
 	Embed float64
-	Logit float64 // the sum itself, before a final soft-cap
+	// Positions is the learned positions' share; 0 without them.
+	Positions float64
+	Logit     float64 // the sum itself, before a final soft-cap
 }
 
 // Sum adds all parts up; it is Logit, but for rounding.
 func (a *Attribution) Sum() float64 {
-	sum := a.Embed
+	sum := a.Embed + a.Positions
 	for l, heads := range a.Heads {
 		for _, v := range heads {
 			sum += v
@@ -50,7 +52,7 @@ func NextTokens(ids [][]int32) []Term {
 	return terms
 }
 
-// Direct attributes a weighted sum of logits to heads, MLPs and the embedding. The
+// Direct attributes a weighted sum of logits to heads, MLPs and the embeddings. The
 // divisors of the norms on the way, the last one and Gemma 2's behind the sublayers, are
 // held constant, which makes the path linear: a part's share is its output times the
 // gradient there, and the shares sum to the logits. With adapters between a sublayer and
@@ -136,7 +138,7 @@ func (d *directTap) keep(p *tensor.Pass, key directKey, t *tensor.Tensor) {
 
 func (d *directTap) tap(p *tensor.Pass, s transformer.Site, t *tensor.Tensor) {
 	switch s.Point {
-	case transformer.Embed, transformer.Z, transformer.MLPOut:
+	case transformer.Embed, transformer.PosEmbed, transformer.Z, transformer.MLPOut:
 		d.keep(p, directKey{s, false}, t)
 	case transformer.UnembedOut:
 		if d.c.FinalSoftCap > 0 && !d.back {
@@ -156,7 +158,7 @@ func (d *directTap) gradTap(p *tensor.Pass, s transformer.Site, t *tensor.Tensor
 	case transformer.Z:
 		d.keep(p, directKey{s, true}, t)
 		p.Do(tensor.Fill{Out: t})
-	case transformer.Embed, transformer.MLPOut:
+	case transformer.Embed, transformer.PosEmbed, transformer.MLPOut:
 		d.keep(p, directKey{s, true}, t)
 	}
 }
@@ -212,6 +214,8 @@ func (d *directTap) shares(be tensor.Backend, a *Attribution) error {
 		switch key.site.Point {
 		case transformer.Embed:
 			a.Embed = dot(x, g)
+		case transformer.PosEmbed:
+			a.Positions = dot(x, g)
 		case transformer.MLPOut:
 			a.MLPs[l] = dot(x, g)
 		case transformer.Z:

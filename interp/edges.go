@@ -126,7 +126,9 @@ func (e *edges) writers(right, wrong *Trace) {
 		for h := range e.c.Heads {
 			add(Node{l, h, transformer.Z}, e.output(l, e.only(b, e.c.Heads, h)))
 		}
-		add(Node{Layer: l, Point: transformer.MLPOut}, difference(transformer.Site{Layer: l, Point: transformer.MLPOut}.String()))
+		if e.c.FFN > 0 {
+			add(Node{Layer: l, Point: transformer.MLPOut}, difference(transformer.Site{Layer: l, Point: transformer.MLPOut}.String()))
+		}
 	}
 }
 
@@ -224,6 +226,9 @@ func (e *edges) readers(t *Trace, share float32) {
 				add(Node{l, h, p.point}, e.read(e.throughNorm(t, l, normed, layer.Norm1, transformer.ResidPre, transformer.Norm1Scale), n))
 			}
 		}
+		if e.c.FFN == 0 {
+			continue
+		}
 		n := len(e.tensors)
 		d := e.upload(gradient(l, transformer.Norm2), e.c.Hidden)
 		add(Node{Layer: l, Point: transformer.Norm2}, e.read(e.throughNorm(t, l, d, layer.Norm2, transformer.ResidMid, transformer.Norm2Scale), n))
@@ -233,6 +238,9 @@ func (e *edges) readers(t *Trace, share float32) {
 
 // throughNorm takes a gradient back through a norm to the stream.
 func (e *edges) throughNorm(t *Trace, l int, d, w *tensor.Tensor, stream, scale transformer.Point) *tensor.Tensor {
+	if w == nil { // nothing is normalised
+		return d
+	}
 	values := func(p transformer.Point) []float32 {
 		return t.Activations[transformer.Site{Layer: l, Point: p}.String()].Values
 	}

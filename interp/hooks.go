@@ -27,7 +27,7 @@ func allSites(c *transformer.Config, layers int) []transformer.Site {
 			}
 		}
 	}
-	add(0, false, transformer.Embed, transformer.Embed)
+	add(0, false, transformer.Embed, transformer.PosEmbed)
 	for l := range layers {
 		add(l, true, transformer.Embed, transformer.ResidPost)
 	}

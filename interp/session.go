@@ -132,7 +132,7 @@ func (s *session) hooks() transformer.Hooks {
 // layout is that of a site in the run. A prefix's keys come before the tokens'.
 func (s *session) layout(p transformer.Point) layout {
 	tokens := s.tokens
-	if !p.Layered() && p != transformer.Embed {
+	if p >= transformer.FinalScale {
 		tokens = s.kept
 	}
 	keys := len(s.tokens) + prefixTokens(s.o.Adapters)

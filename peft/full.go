@@ -20,7 +20,7 @@ func (c FullConfig) design(m *transformer.Model) (*design, error) {
 	}
 	if !c.Targets.IsZero() {
 		var err error
-		kinds := []moduleKind{projection, embedding, unembedding, norm}
+		kinds := []moduleKind{projection, embedding, unembedding, positioning, norm}
 		if found, err = (selection{targets: c.Targets, kinds: kinds}).of(m.Config); err != nil {
 			return nil, err
 		}

@@ -96,13 +96,15 @@ const (
 	projection moduleKind = iota
 	embedding
 	unembedding
+	positioning // the learned vectors of positions (toys)
 	norm
 )
 
 // HF's names of the modules outside the layers.
 const (
-	embedModule   = "model.embed_tokens"
-	unembedModule = "lm_head"
+	embedModule    = "model.embed_tokens"
+	positionModule = "model.embed_positions"
+	unembedModule  = "lm_head"
 )
 
 // module is a part of a model that has a weight.
@@ -135,6 +137,8 @@ func modules(c *transformer.Config) []module {
 			x.kind = embedding
 		case unembedModule:
 			x.kind = unembedding
+		case positionModule:
+			x.kind = positioning
 		}
 		x.name, x.out = name, shape[0]
 		if len(shape) == 2 {

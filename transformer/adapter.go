@@ -253,7 +253,7 @@ func (l *Layer) any() bool {
 
 // trainsEmbeddings says whether the gradient must reach the embeddings.
 func (c *combined) trainsEmbeddings() bool {
-	return c.prompt != nil && c.prompt.DRows != nil || len(c.embeds) > 0 || c.grads.Embed != nil
+	return c.prompt != nil && c.prompt.DRows != nil || len(c.embeds) > 0 || c.grads.Embed != nil || c.grads.Positions != nil
 }
 
 // prefixTokens is the number of positions before the first token.

@@ -31,10 +31,39 @@ func (r *Run) forward(p *tensor.Pass) {
 		a.Forward(p, x, ids)
 	}
 	r.tap(p, Site{Point: Embed}, x)
+	r.addPositions(p, x)
 	for l := range r.layers() {
 		r.forwardAttention(p, l)
-		r.forwardMLPHidden(p, l)
-		r.forwardMLPOut(p, l)
+		if c.FFN > 0 {
+			r.forwardMLPHidden(p, l)
+			r.forwardMLPOut(p, l)
+		}
+		r.tap(p, Site{l, ResidPost}, r.plan.layers[l][ResidPost])
+	}
+}
+
+// addPositions adds the learned vectors of the positions, if there are any, to the stream.
+func (r *Run) addPositions(p *tensor.Pass, x *tensor.Tensor) {
+	table, n := r.adapters.weights.Positions, r.tokens()
+	if table == nil {
+		return
+	}
+	rows := view(r.input.learned, n, x.Cols())
+	p.Do(tensor.Embed{Out: rows, IDs: view(r.input.positions, n), Table: table})
+	r.tap(p, Site{Point: PosEmbed}, rows)
+	p.Do(tensor.Scale{Out: x, X: rows, Factor: 1, Add: true})
+}
+
+// addPositionsBackward records the gradient of those vectors, given that of the stream.
+func (r *Run) addPositionsBackward(p *tensor.Pass, dx *tensor.Tensor) {
+	if r.adapters.weights.Positions == nil {
+		return
+	}
+	rows := view(r.input.learned, r.tokens(), dx.Cols()) // whose values nobody reads any more
+	p.Do(tensor.Scale{Out: rows, X: dx, Factor: 1})
+	r.gradTap(p, Site{Point: PosEmbed}, rows)
+	if table := r.adapters.grads.Positions; table != nil {
+		p.Do(tensor.EmbedBackward{DTable: table, DOut: rows, IDs: view(r.input.positions, r.tokens()), Add: true})
 	}
 }
 
@@ -112,12 +141,10 @@ func (r *Run) forwardMLPOut(p *tensor.Pass, l int) {
 		r.tap(p, Site{l, MLPOut}, a[MLPOut])
 	}
 	p.Do(tensor.Add{Out: a[ResidPost], A: a[ResidMid], B: a[MLPOut]})
-	r.tap(p, Site{l, ResidPost}, a[ResidPost])
 }
 
 func (r *Run) backwardMLP(p *tensor.Pass, l int) {
 	c, a, d := r.model.Config, &r.plan.layers[l], &r.plan.grads
-	r.gradTap(p, Site{l, ResidPost}, d[ResidPost])
 	r.fork(p, l, MLPOut)
 	if c.PostNorms {
 		r.normBackward(p, l, MLPProj, MLPOut, false)
@@ -138,7 +165,10 @@ func (r *Run) backward(p *tensor.Pass) {
 		if r.options.GradCheckpoint && l < len(r.plan.layers)-1 {
 			r.recompute(p, l)
 		}
-		r.backwardMLP(p, l)
+		r.gradTap(p, Site{l, ResidPost}, r.plan.grads[ResidPost])
+		if r.model.Config.FFN > 0 {
+			r.backwardMLP(p, l)
+		}
 		r.backwardAttention(p, l)
 	}
 	r.embedBackward(p)
@@ -148,6 +178,7 @@ func (r *Run) backward(p *tensor.Pass) {
 // embedBackward records the gradient of what the embeddings come from.
 func (r *Run) embedBackward(p *tensor.Pass) {
 	a, dx, ids := &r.adapters, r.plan.grads[ResidPre], view(r.input.ids, r.tokens())
+	r.addPositionsBackward(p, dx)
 	r.gradTap(p, Site{Point: Embed}, dx)
 	if a.prompt != nil && a.prompt.DRows != nil {
 		p.Do(tensor.EmbedBackward{DTable: a.prompt.DRows, DOut: dx, IDs: ids, Extra: true, Add: true})
@@ -164,6 +195,9 @@ func (r *Run) embedBackward(p *tensor.Pass) {
 // layer's activations are still there.
 func (r *Run) recompute(p *tensor.Pass, l int) {
 	r.forwardAttention(p, l)
+	if r.model.Config.FFN == 0 {
+		return
+	}
 	r.forwardMLPHidden(p, l)
 	if r.model.Config.PostNorms || len(r.adapters.sublayers[l][MLPSublayer]) > 0 {
 		r.forwardMLPOut(p, l) // whose norm or adapter is read

@@ -93,6 +93,8 @@ func (r *Run) aliased(p Point) Point {
 		return AttnOut
 	case p == MLPProj && !c.PostNorms:
 		return MLPOut
+	case p == ResidMid && c.FFN == 0:
+		return ResidPost
 	case p == QNorm && !c.QKNorm:
 		return Q
 	case p == KNorm && !c.QKNorm:
@@ -132,7 +134,7 @@ func (r *Run) has(l int, p Point) bool {
 		return r.showsPattern(l)
 	case AttnStats:
 		return !r.showsPattern(l)
-	case QNorm, KNorm: // Q and K, where there is no norm
+	case QNorm, KNorm, ResidMid: // Q, K and ResidPost, where there is no norm or MLP
 		return true
 	}
 	return p.Layered() && p.Exists(r.model.Config)

@@ -16,7 +16,7 @@ import (
 // HF's names, shapes and order of rows.
 type Checkpoint struct {
 	Config *Config
-	Format string     // "safetensors", "gguf" or "config", which has no weights
+	Format string     // "safetensors", "gguf", "memory" (see Random) or "config", which has no weights
 	GGUF   *gguf.File // for its metadata; nil if Format isn't "gguf"
 
 	tensors map[string]Stored

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -13,11 +15,11 @@ import (
 // Config is a model's shape, with the differences between the families resolved
 // into numbers. ParseConfig makes one from HF's config.json.
 type Config struct {
-	Kind string // HF's model_type: llama, mistral, gemma, gemma2, gemma3_text
+	Kind string // HF's model_type: llama, mistral, gemma, gemma2, gemma3_text; or ToyKind
 
 	VocabSize    int
 	Hidden       int // width of the residual stream, D
-	FFN          int // width of the MLP, F
+	FFN          int // width of the MLP, F; 0: there is none (toys)
 	Heads        int // query heads, H
 	KVHeads      int // key and value heads, K
 	HeadDim      int // h; H·h need not be D
@@ -34,6 +36,10 @@ type Config struct {
 	PostNorms    bool    // Gemma 2 and 3 also normalise what a sublayer gives
 	QKNorm       bool    // Gemma 3 normalises each query and key head
 	Tied         bool    // the output matrix is the embedding matrix
+	NoNorms      bool    // nothing is normalised (toys)
+	// LearnedPositions says that each position has a vector, which is added to the
+	// embedding of the token there (toys).
+	LearnedPositions bool
 
 	BOS, EOS []int32 // as config.json gives them; may be empty
 }
@@ -80,6 +86,10 @@ type hfConfig struct {
 	Text             json.RawMessage `json:"text_config"`
 	DType            string          `json:"dtype"`
 	TorchDType       string          `json:"torch_dtype"` // its old name
+
+	// Of ToyKind alone.
+	Normalization string `json:"normalization"`
+	PositionType  string `json:"position_embedding_type"`
 }
 
 // hfQuantization is how a checkpoint says that its matrices are packed.
@@ -122,6 +132,7 @@ type family struct {
 	eps         float64
 	vocab       int
 	positions   int
+	toy         bool // what the Toy fields say; an MLP is optional
 }
 
 var families = map[string]family{
@@ -132,6 +143,7 @@ var families = map[string]family{
 		headDim: 256, kvHeads: 4, theta: 1e4, eps: 1e-6, vocab: 256000, positions: 8192},
 	"gemma3_text": {gemma: true, postNorms: true, qkNorm: true, queryScalar: 256, window: 4096, pattern: 6,
 		headDim: 256, heads: 8, kvHeads: 4, theta: 1e6, localTheta: 1e4, eps: 1e-6, vocab: 262208, positions: 131072},
+	ToyKind: {toy: true, theta: 1e4, eps: 1e-6},
 }
 
 // ParseConfig reads HF's config.json. Errors wrap ErrUnsupported, for models that
@@ -166,7 +178,7 @@ func decodeConfig(data []byte) (hf hfConfig, err error) {
 func (hf *hfConfig) resolve() (*Config, error) {
 	f, ok := families[hf.ModelType]
 	if !ok {
-		return nil, fmt.Errorf("model_type %q (known: gemma, gemma2, gemma3_text, llama, mistral): %w", hf.ModelType, ErrUnsupported)
+		return nil, fmt.Errorf("model_type %q (known: %s): %w", hf.ModelType, strings.Join(slices.Sorted(maps.Keys(families)), ", "), ErrUnsupported)
 	}
 	if err := errors.Join(hf.refuse(), hf.Quantization.refuse()); err != nil {
 		return nil, err
@@ -179,6 +191,9 @@ func (hf *hfConfig) resolve() (*Config, error) {
 	}
 	if hf.Tied != nil {
 		c.Tied = *hf.Tied
+	}
+	if f.toy {
+		c.NoNorms, c.LearnedPositions = hf.Normalization == "none", hf.PositionType == "learned"
 	}
 	if err := c.check(hf.Layers); err != nil {
 		return nil, err
@@ -217,6 +232,10 @@ func (hf *hfConfig) refuse() error {
 		return fmt.Errorf("mlp_bias: %w", ErrUnsupported)
 	case hf.Bidirectional:
 		return fmt.Errorf("use_bidirectional_attention: %w", ErrUnsupported)
+	case families[hf.ModelType].toy && !slices.Contains([]string{"", "rms", "none"}, hf.Normalization):
+		return fmt.Errorf("normalization %q (known: rms, none): %w", hf.Normalization, ErrUnsupported)
+	case families[hf.ModelType].toy && !slices.Contains([]string{"", "rotary", "learned"}, hf.PositionType):
+		return fmt.Errorf("position_embedding_type %q (known: rotary, learned): %w", hf.PositionType, ErrUnsupported)
 	case !okAct:
 		return fmt.Errorf("hidden_act %q for %s: %w", act, hf.ModelType, ErrUnsupported)
 	}
@@ -260,11 +279,15 @@ func (hf *hfConfig) applyDefaults(f family) {
 // check verifies the sizes before anything is computed from them.
 func (c *Config) check(layers int) error {
 	const most = 1 << 24
+	width := c.FFN
+	if c.Kind == ToyKind && width == 0 { // attention alone
+		width = 1
+	}
 	for _, field := range []struct {
 		name  string
 		value int
 	}{
-		{"vocab_size", c.VocabSize}, {"hidden_size", c.Hidden}, {"intermediate_size", c.FFN}, {"num_hidden_layers", layers},
+		{"vocab_size", c.VocabSize}, {"hidden_size", c.Hidden}, {"intermediate_size", width}, {"num_hidden_layers", layers},
 		{"num_attention_heads", c.Heads}, {"num_key_value_heads", c.KVHeads}, {"head_dim", c.HeadDim}, {"max_position_embeddings", c.MaxPositions},
 	} {
 		if field.value < 1 || field.value > most {

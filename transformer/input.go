@@ -18,7 +18,8 @@ type Batch struct {
 	// IDs are the tokens. Id −1−i stands for row i of the soft prompt.
 	IDs [][]int32
 	// Labels, if there is a loss, are in HF's convention: Labels[b][t] is what
-	// token t itself is (predicted from the tokens before it), or Masked.
+	// token t itself is (predicted from the tokens before it), or Masked. Without
+	// Documents there may be one more: what comes after the last token.
 	Labels [][]int32
 	// Documents, if a sequence is several texts one after the other ("packing"), gives
 	// the lengths of each sequence's, which sum to its own. A document sees nothing of
@@ -70,13 +71,18 @@ func (b Batch) Targets() int {
 type input struct {
 	ids, positions *tensor.Tensor // [N] I32
 	segments       *tensor.Tensor // [all keys] I32
+	learned        *tensor.Tensor // [N, D] the positions' own vectors; nil without
 	ropesReady     bool           // the tables of angles are written
 }
 
-func newInput(a *arena, n, keys int) input {
-	return input{
+func newInput(a *arena, c *Config, n, keys int) input {
+	in := input{
 		ids: a.new("ids", tensor.I32, n), positions: a.new("positions", tensor.I32, n), segments: a.new("segments", tensor.I32, keys),
 	}
+	if c.LearnedPositions {
+		in.learned = a.new(PosEmbed.String(), tensor.F32, n, c.Hidden)
+	}
+	return in
 }
 
 // state says how far a run is with its batch.
@@ -144,6 +150,8 @@ func (r *Run) measure(b Batch) (batch, error) {
 	case len(b.IDs) == 0 || len(b.IDs) > r.options.Batch || next.length > r.options.Length:
 		return next, fmt.Errorf("%d sequences of up to %d tokens in a run for %d×%d: %w",
 			len(b.IDs), next.length, r.options.Batch, r.options.Length, ErrInput)
+	case r.model.Config.LearnedPositions && r.filled()+next.length > r.model.Config.MaxPositions:
+		return next, fmt.Errorf("%d tokens after %d in a model of %d positions: %w", next.length, r.filled(), r.model.Config.MaxPositions, ErrInput)
 	case r.cache != nil && next.segmented:
 		return next, fmt.Errorf("sequences of different length or of several documents in a run with a cache: %w", ErrInput)
 	case r.cache != nil && r.cache.filled+next.length > r.cache.keys:
@@ -203,7 +211,7 @@ func (r *Run) checkLabels(b Batch) error {
 		return fmt.Errorf("%d rows of labels for %d sequences: %w", len(b.Labels), len(b.IDs), ErrInput)
 	}
 	for i, labels := range b.Labels {
-		if len(labels) != len(b.IDs[i]) {
+		if n := len(b.IDs[i]); len(labels) != n && (b.Documents != nil || len(labels) != n+1) {
 			return fmt.Errorf("sequence %d: %d labels for %d tokens: %w", i, len(labels), len(b.IDs[i]), ErrInput)
 		}
 		for t, y := range labels {
@@ -292,7 +300,7 @@ func (r *Run) WithPrompt(b Batch) Batch {
 		}
 		out.IDs = append(out.IDs, prompted)
 		if b.Labels != nil {
-			out.Labels = append(out.Labels, labels)
+			out.Labels = append(out.Labels, append(labels, b.Labels[s][len(ids):]...)) // and what comes after the last token
 		}
 		if b.Documents != nil {
 			out.Documents = append(out.Documents, lengths)

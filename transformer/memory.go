@@ -32,7 +32,7 @@ func (r *Run) Memory() RunMemory {
 		m.Cache = sumBytes(r.cache.k...) + sumBytes(r.cache.v...)
 	}
 	m.Cache += sumBytes(r.prefixed.k, r.prefixed.v, r.prefixed.dk, r.prefixed.dv)
-	m.Tables = sumBytes(r.input.ids, r.input.positions, r.input.segments)
+	m.Tables = sumBytes(r.input.ids, r.input.positions, r.input.segments, r.input.learned)
 	for _, t := range r.ropes {
 		m.Tables += t.Bytes()
 	}

@@ -18,15 +18,16 @@ type Model struct {
 // Weights are a model's parameters. Matrices are stored [out, in] in the
 // checkpoint's own type; norm weights are float32.
 type Weights struct {
-	Embed   *tensor.Tensor // [V, D]
-	Unembed *tensor.Tensor // [V, D]; Embed itself if the two are tied
-	Norm    *tensor.Tensor // [D]
-	Layers  []Layer
+	Embed     *tensor.Tensor // [V, D]
+	Positions *tensor.Tensor // [MaxPositions, D]; nil unless they are learned
+	Unembed   *tensor.Tensor // [V, D]; Embed itself if the two are tied
+	Norm      *tensor.Tensor // [D]; nil, as the layers' norms, where nothing is normalised
+	Layers    []Layer
 }
 
 // Layer is one block's parameters.
 type Layer struct {
-	Proj                 [NumProj]*tensor.Tensor // [out, in], see Proj.Size
+	Proj                 [NumProj]*tensor.Tensor // [out, in], see Proj.Size; those of an MLP nil without one
 	Norm1, Norm2         *tensor.Tensor          // [D], before attention and before the MLP
 	Norm1Post, Norm2Post *tensor.Tensor          // [D], Gemma 2 and 3
 	QNorm, KNorm         *tensor.Tensor          // [h], Gemma 3

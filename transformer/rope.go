@@ -8,9 +8,10 @@ import (
 
 // RoPE is a layer's rotary position embedding. Its kinds differ only in the
 // frequencies (HF modeling_rope_utils.py): default, linear (positions divided by
-// Factor) and llama3 (only the slow frequencies are, with a smooth passage).
+// Factor) and llama3 (only the slow frequencies are, with a smooth passage). With none, all
+// angles are 0: nothing is rotated.
 type RoPE struct {
-	Kind   string // "default", "linear" or "llama3"
+	Kind   string // "default", "linear", "llama3" or "none"
 	Theta  float64
 	Factor float64
 
@@ -34,6 +35,9 @@ type hfRoPE struct {
 // ropes returns the embeddings of the layers that see everything and of those
 // that see a window.
 func (hf *hfConfig) ropes(f family) (full, sliding RoPE, err error) {
+	if f.toy && hf.PositionType == "learned" {
+		return RoPE{Kind: "none"}, RoPE{Kind: "none"}, nil
+	}
 	if len(hf.RoPEParameters) > 0 && string(hf.RoPEParameters) != "null" {
 		var both struct {
 			Full    json.RawMessage `json:"full_attention"`
@@ -121,6 +125,9 @@ func (r RoPE) check(field string) error {
 // as HF's float32 arithmetic does.
 func (r RoPE) frequencies(dim int) []float32 {
 	freq := make([]float32, dim/2)
+	if r.Kind == "none" {
+		return freq
+	}
 	for j := range freq {
 		f := float32(1 / math.Pow(r.Theta, float64(2*j)/float64(dim)))
 		switch r.Kind {

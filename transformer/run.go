@@ -84,7 +84,7 @@ func (r *Run) allocate() {
 	case prefix > 0:
 		r.prefixed = newPrefixed(&r.memory, c, o.Batch*keys, o.Train)
 	}
-	r.input = newInput(&r.memory, r.Capacity(), o.Batch*keys)
+	r.input = newInput(&r.memory, c, r.Capacity(), o.Batch*keys)
 	r.slots = r.allocatePlan(keys)
 	r.head = r.newHead()
 	r.ropes = map[RoPE]*tensor.Tensor{}

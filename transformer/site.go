@@ -13,6 +13,7 @@ type Point uint8
 // are Config's Hidden, FFN, Heads, KVHeads and HeadDim.
 const (
 	Embed               Point = iota // [N, D] token embeddings as they enter the stream (scaled, for Gemma)
+	PosEmbed                         // [N, D] learned vectors of the positions (toys), added to those of the tokens
 	ResidPre                         // [N, D] the stream before the layer
 	Norm1Scale                       // [N] the divisor of the first norm
 	Norm1Normalized                  // [N, D] what it divides, only on request
@@ -63,6 +64,7 @@ var pointInfo = [numPoints]struct {
 	dims func(c *Config) []int // of one token's values; nil: one row of keys per head
 }{
 	Embed:               {"hook_embed", width},
+	PosEmbed:            {"hook_pos_embed", width},
 	ResidPre:            {"hook_resid_pre", width},
 	Norm1Scale:          {"ln1.hook_scale", one},
 	Norm1Normalized:     {"ln1.hook_normalized", width},
@@ -147,9 +149,9 @@ func (p Point) size(c *Config, keys int) int {
 	return n
 }
 
-// Layered says whether every layer has the point: Embed, and what comes after
-// ResidPost, are there once.
-func (p Point) Layered() bool { return p > Embed && p < FinalScale }
+// Layered says whether every layer has the point: Embed, PosEmbed and what comes after
+// ResidPost are there once.
+func (p Point) Layered() bool { return p > PosEmbed && p < FinalScale }
 
 // Exists says whether a model has the point at all.
 func (p Point) Exists(c *Config) bool {
@@ -158,6 +160,14 @@ func (p Point) Exists(c *Config) bool {
 		return c.QKNorm
 	case Norm1PostScale, Norm1PostNormalized, Norm2PostScale, Norm2PostNormalized:
 		return c.PostNorms
+	case Norm1Scale, Norm1Normalized, FinalScale, FinalNormalized:
+		return !c.NoNorms
+	case Norm2Scale, Norm2Normalized:
+		return !c.NoNorms && c.FFN > 0
+	case ResidMid, Norm2, MLPPre, MLPPreLinear, MLPPost, MLPProj, MLPOut:
+		return c.FFN > 0
+	case PosEmbed:
+		return c.LearnedPositions
 	}
 	return p < numPoints
 }

@@ -8,13 +8,16 @@ import "github.com/gpupeft/gpupeft/tensor"
 // A norm is one normalisation: where its values are, and what it is.
 type norm struct {
 	in, out, rms, normalized *tensor.Tensor // [rows, D]; rms [rows]; normalized nil unless in steps
-	w, dw                    *tensor.Tensor // [D]; dw nil unless trained
+	w, dw                    *tensor.Tensor // [D]; dw nil unless trained, w nil where nothing is normalised
 }
 
 // layerNorm collects what belongs to a layer's norm. Heads of queries and keys are
 // normalised one by one: the weight's length says how many values make a row.
 func (r *Run) layerNorm(a *acts, l int, out, in Point) norm {
 	w, dw := r.adapters.weights.Layers[l].norm(out), r.adapters.grads.Layers[l].norm(out)
+	if w == nil {
+		return norm{in: a[in], out: a[out]}
+	}
 	scale, normalized := normSteps(out)
 	rows := a[in].Len() / w.Len()
 	n := norm{in: view(a[in], rows, w.Len()), out: view(a[out], rows, w.Len()), w: w, dw: dw}
@@ -38,6 +41,10 @@ func (r *Run) norm(p *tensor.Pass, l int, out, in Point) {
 // normalize records a norm, in steps if there is room for them.
 func (r *Run) normalize(p *tensor.Pass, n norm, scale, normalized Site) {
 	c := r.model.Config
+	if n.w == nil {
+		p.Do(tensor.Scale{Out: n.out, X: n.in, Factor: 1})
+		return
+	}
 	if n.normalized == nil {
 		p.Do(tensor.RMSNorm{Out: n.out, RMS: n.rms, X: n.in, W: n.w, Eps: c.NormEps, Offset: c.NormOffset})
 		r.tap(p, scale, n.rms)
@@ -70,6 +77,10 @@ func (r *Run) normBackward(p *tensor.Pass, l int, in, out Point, add bool) {
 // normalizeBackward takes the gradient in d from out to in, where it is set or added.
 func (r *Run) normalizeBackward(p *tensor.Pass, n, d norm, scale, normalized Site, add bool) {
 	c := r.model.Config
+	if n.w == nil {
+		p.Do(tensor.Scale{Out: d.in, X: d.out, Factor: 1, Add: add})
+		return
+	}
 	if n.normalized == nil {
 		if n.dw != nil {
 			p.Do(tensor.RMSNormDW{DW: n.dw, DOut: d.out, X: n.in, RMS: n.rms, Add: true})

@@ -22,11 +22,18 @@ func newWeights(c *Config) Weights { return Weights{Layers: make([]Layer, len(c.
 func (w *Weights) each(c *Config, f func(name string, t **tensor.Tensor, shape []int)) {
 	d := []int{c.Hidden}
 	f(embedName, &w.Embed, []int{c.VocabSize, c.Hidden})
+	if c.LearnedPositions {
+		f("model.embed_positions.weight", &w.Positions, []int{c.MaxPositions, c.Hidden})
+	}
 	for i := range w.Layers {
 		l := &w.Layers[i]
 		for p := range NumProj {
-			out, in := p.Size(c)
-			f(p.Module(i)+".weight", &l.Proj[p], []int{out, in})
+			if out, in := p.Size(c); out > 0 && in > 0 {
+				f(p.Module(i)+".weight", &l.Proj[p], []int{out, in})
+			}
+		}
+		if c.NoNorms {
+			continue
 		}
 		norm := func(name string, t **tensor.Tensor, shape []int) {
 			f(fmt.Sprintf("model.layers.%d.%s.weight", i, name), t, shape)
@@ -36,7 +43,7 @@ func (w *Weights) each(c *Config, f func(name string, t **tensor.Tensor, shape [
 			norm("post_attention_layernorm", &l.Norm1Post, d)
 			norm("pre_feedforward_layernorm", &l.Norm2, d)
 			norm("post_feedforward_layernorm", &l.Norm2Post, d)
-		} else {
+		} else if c.FFN > 0 {
 			norm("post_attention_layernorm", &l.Norm2, d)
 		}
 		if c.QKNorm {
@@ -44,7 +51,9 @@ func (w *Weights) each(c *Config, f func(name string, t **tensor.Tensor, shape [
 			norm("self_attn.k_norm", &l.KNorm, []int{c.HeadDim})
 		}
 	}
-	f("model.norm.weight", &w.Norm, d)
+	if !c.NoNorms {
+		f("model.norm.weight", &w.Norm, d)
+	}
 	if !c.Tied {
 		f(unembedName, &w.Unembed, []int{c.VocabSize, c.Hidden})
 	}

@@ -108,6 +108,9 @@ func (c *Checkpoint) ggufMetadata(tokenizer []gguf.KV) ([]gguf.KV, error) {
 
 // ggufCanSay makes sure that a reader guesses right what GGUF leaves out.
 func ggufCanSay(c *Config) error {
+	if c.Kind == ToyKind {
+		return fmt.Errorf("a model of kind %s has no form in GGUF: %w", c.Kind, ErrUnsupported)
+	}
 	guess := hfConfig{ModelType: c.Kind, Hidden: c.Hidden, Heads: c.Heads, HeadDim: c.HeadDim, Layers: len(c.Layers)}
 	if scale := float32(1 / math.Sqrt(ggufQueryScalar(&guess))); scale != c.AttnScale {
 		return fmt.Errorf("queries are scaled by %v, GGUF would mean %v: %w", c.AttnScale, scale, ErrUnsupported)
