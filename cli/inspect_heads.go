@@ -80,7 +80,8 @@ type headReport struct {
 	Baseline    map[string][]float64    `json:"baseline"` // by layer
 	MLPs        []float64               `json:"dla_mlp"`  // by layer
 	Embed       float64                 `json:"dla_embed"`
-	Logit       float64                 `json:"dla_logit"` // that heads, MLPs and embedding sum to
+	Positions   float64                 `json:"dla_positions,omitempty"` // learned ones
+	Logit       float64                 `json:"dla_logit"`               // that heads, MLPs and embeddings sum to
 	Composition *composition            `json:"composition,omitempty"`
 	Warnings    []string                `json:"warnings,omitempty"`
 
@@ -165,7 +166,8 @@ func checkHeads(c *cli.Context) error {
 // fill turns what was found into the report.
 func (r *headReport) fill() {
 	r.Scores, r.Baseline = r.found.Scores, r.found.Baseline
-	r.MLPs, r.Embed, r.Logit = r.found.Direct.MLPs, r.found.Direct.Embed, r.found.Direct.Logit
+	direct := r.found.Direct
+	r.MLPs, r.Embed, r.Positions, r.Logit = direct.MLPs, direct.Embed, direct.Positions, direct.Logit
 	if c := r.found.Composition; c != nil {
 		r.Composition = &composition{c.Q, c.K, c.V, c.Baseline}
 	}

@@ -1,6 +1,7 @@
 package interp_test
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -26,11 +27,20 @@ const (
 
 // eachHooked runs a test for each model that TransformerLens has computed, on each backend.
 func eachHooked(t *testing.T, f func(t *testing.T, kind string, m *transformer.Model)) {
+	eachOf(t, golden.HookedKinds, f)
+}
+
+// eachToyToo runs it for toys as well.
+func eachToyToo(t *testing.T, f func(t *testing.T, kind string, m *transformer.Model)) {
+	eachOf(t, slices.Concat(golden.HookedKinds, golden.ToyKinds), f)
+}
+
+func eachOf(t *testing.T, kinds []string, f func(t *testing.T, kind string, m *transformer.Model)) {
 	backends.Each(t, func(t *testing.T, b tensor.Backend) {
-		for _, kind := range golden.HookedKinds {
+		for _, kind := range kinds {
 			t.Run(kind, func(t *testing.T) {
 				before := b.Memory()
-				m := golden.Load(t, kind).Model(t, b)
+				m := golden.HookedModel(t, b, kind)
 				weights := b.Memory().InUse - before.InUse
 				f(t, kind, m)
 				if after := b.Memory(); after.InUse != before.InUse+weights {
@@ -82,7 +92,7 @@ func withinRows(t *testing.T, what string, got, want []float32, width int, limit
 // TestHooksAgainstTransformerLens: every hook is there, in its shape, with its values
 // and with its gradient.
 func TestHooksAgainstTransformerLens(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		g := golden.LoadHooked(t, kind, "hooks")
 		ids := [][]int32{g.Tokens}
 		trace := capture(t, m, ids, interp.Options{Hooks: []string{"*"}, Metric: interp.Loss(ids)})
@@ -107,7 +117,8 @@ func TestHooksAgainstTransformerLens(t *testing.T) {
 				compared++
 			}
 		}
-		if want := map[bool]int{false: 65, true: 77}[kind == "gemma2"]; compared != want {
+		counts := map[string]int{"gemma2": 77, "toys/attention": 22, "toys/mlp": 42, "toys/rotary": 35}
+		if want := cmp.Or(counts[kind], 65); compared != want {
 			t.Errorf("%d hooks compared, want %d", compared, want)
 		}
 	})
@@ -116,7 +127,7 @@ func TestHooksAgainstTransformerLens(t *testing.T) {
 // TestEditsAgainstTransformerLens: changing a hook changes the logits, and the gradient
 // of the embeddings, as it does there.
 func TestEditsAgainstTransformerLens(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		g := golden.LoadHooked(t, kind, "edits")
 		ids := [][]int32{g.Tokens}
 		base := capture(t, m, ids, interp.Options{})
@@ -145,7 +156,8 @@ func TestEditsAgainstTransformerLens(t *testing.T) {
 				t.Errorf("%s: edits change the logits by no more than %.1g", hook, d)
 			}
 		}
-		if want := map[bool]int{false: 123, true: 141}[kind == "gemma2"]; edits != want {
+		counts := map[string]int{"gemma2": 141, "toys/attention": 44, "toys/mlp": 79, "toys/rotary": 70}
+		if want := cmp.Or(counts[kind], 123); edits != want {
 			t.Errorf("%d edits compared, want %d", edits, want)
 		}
 	})

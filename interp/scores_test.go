@@ -26,10 +26,11 @@ type scores struct {
 	Composition map[string][][][][]float64
 	Edges       [][3]any
 	Direct      struct {
-		DLA   interp.Table
-		MLP   []float64
-		Embed float64
-		Logit float64
+		DLA       interp.Table
+		MLP       []float64
+		Embed     float64
+		Positions float64
+		Logit     float64
 	}
 	Effects struct {
 		Loss, Clean, Corrupted         float64
@@ -74,7 +75,7 @@ func withinTable(t *testing.T, name string, got, want interp.Table) {
 
 // TestPatternsAgainstTransformerLens compares every score of attention patterns.
 func TestPatternsAgainstTransformerLens(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		want := loadScores(t, kind)
 		got, err := interp.Patterns(t.Context(), m, want.Tokens, interp.PatternOptions{Period: period, BOS: true})
 		if err != nil {
@@ -90,7 +91,7 @@ func TestPatternsAgainstTransformerLens(t *testing.T) {
 
 // TestDirectAgainstTransformerLens: shares are right, and sum to the logits.
 func TestDirectAgainstTransformerLens(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		want := loadScores(t, kind).Direct
 		ids := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}
 		got, err := interp.Direct(t.Context(), m, ids, interp.NextTokens(ids), interp.DirectOptions{})
@@ -99,7 +100,7 @@ func TestDirectAgainstTransformerLens(t *testing.T) {
 		}
 		withinTable(t, "heads", got.Heads, want.DLA)
 		withinTable(t, "MLPs", interp.Table{got.MLPs}, interp.Table{want.MLP})
-		withinTable(t, "rest", interp.Table{{got.Embed, got.Logit}}, interp.Table{{want.Embed, want.Logit}})
+		withinTable(t, "rest", interp.Table{{got.Embed, got.Positions, got.Logit}}, interp.Table{{want.Embed, want.Positions, want.Logit}})
 		const maxSum = 1e-5
 		for position := range ids[0] {
 			terms := []interp.Term{{Position: position, Token: 7, Weight: 1}, {Position: position, Token: 11, Weight: -1}}
@@ -116,7 +117,7 @@ func TestDirectAgainstTransformerLens(t *testing.T) {
 
 // TestEffectsAgainstTransformerLens: ablation, patching, and its estimate.
 func TestEffectsAgainstTransformerLens(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		s := loadScores(t, kind)
 		clean, other, want := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}, s.Other, s.Effects
 		metric := interp.LogitDiff([]int32{5}, []int32{9})
@@ -147,7 +148,7 @@ func TestEffectsAgainstTransformerLens(t *testing.T) {
 
 // TestWeightsAgainstTransformerLens: copying and composition.
 func TestWeightsAgainstTransformerLens(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		want := loadScores(t, kind)
 		for name, f := range map[string]func() (interp.Table, error){
 			"copying":          func() (interp.Table, error) { return interp.Copying(t.Context(), m) },
@@ -367,7 +368,7 @@ func TestSteering(t *testing.T) {
 // TestEdges: scores are TransformerLens' where it has them; and what reaches a reader over all
 // edges is the whole change of its stream times its gradient.
 func TestEdges(t *testing.T) {
-	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
+	eachToyToo(t, func(t *testing.T, kind string, m *transformer.Model) {
 		s := loadScores(t, kind)
 		clean := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}
 		metric := interp.LogitDiff([]int32{5}, []int32{9})
@@ -402,8 +403,11 @@ func TestEdges(t *testing.T) {
 				}
 			}
 			hook := func(p transformer.Point) string { return transformer.Site{Layer: l, Point: p}.String() }
-			want := 0.0
-			pre, mid := right.Gradients[hook(transformer.ResidPre)].Values, right.Gradients[hook(transformer.ResidMid)].Values
+			want, behind := 0.0, transformer.ResidMid
+			if m.Config.FFN == 0 {
+				behind = transformer.ResidPost
+			}
+			pre, mid := right.Gradients[hook(transformer.ResidPre)].Values, right.Gradients[hook(behind)].Values
 			for i, v := range wrong.Activations[hook(transformer.ResidPre)].Values {
 				want += float64(v-right.Activations[hook(transformer.ResidPre)].Values[i]) * float64(pre[i]-mid[i])
 			}

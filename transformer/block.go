@@ -33,12 +33,15 @@ func (r *Run) forward(p *tensor.Pass) {
 	r.tap(p, Site{Point: Embed}, x)
 	r.addPositions(p, x)
 	for l := range r.layers() {
+		a := &r.plan.layers[l]
 		r.forwardAttention(p, l)
 		if c.FFN > 0 {
 			r.forwardMLPHidden(p, l)
 			r.forwardMLPOut(p, l)
+		} else {
+			p.Do(tensor.Scale{Out: a[ResidPost], X: a[ResidMid], Factor: 1})
 		}
-		r.tap(p, Site{l, ResidPost}, r.plan.layers[l][ResidPost])
+		r.tap(p, Site{l, ResidPost}, a[ResidPost])
 	}
 }
 

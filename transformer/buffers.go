@@ -93,8 +93,6 @@ func (r *Run) aliased(p Point) Point {
 		return AttnOut
 	case p == MLPProj && !c.PostNorms:
 		return MLPOut
-	case p == ResidMid && c.FFN == 0:
-		return ResidPost
 	case p == QNorm && !c.QKNorm:
 		return Q
 	case p == KNorm && !c.QKNorm:
@@ -134,7 +132,7 @@ func (r *Run) has(l int, p Point) bool {
 		return r.showsPattern(l)
 	case AttnStats:
 		return !r.showsPattern(l)
-	case QNorm, KNorm, ResidMid: // Q, K and ResidPost, where there is no norm or MLP
+	case QNorm, KNorm, ResidMid: // where they don't exist, Q, K and ResidPost
 		return true
 	}
 	return p.Layered() && p.Exists(r.model.Config)

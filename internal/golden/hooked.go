@@ -2,11 +2,27 @@ package golden
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/gpupeft/gpupeft/tensor"
+	"github.com/gpupeft/gpupeft/transformer"
 )
 
 // HookedKinds are the models that TransformerLens has computed.
 var HookedKinds = []string{"llama2", "mistral", "gemma", "gemma2"}
+
+// ToyKinds are toys that it has computed. testdata/toys describes them.
+var ToyKinds = []string{"toys/attention", "toys/mlp", "toys/rotary"}
+
+// HookedModel loads one of either; it is closed with the test.
+func HookedModel(t testing.TB, b tensor.Backend, kind string) *transformer.Model {
+	t.Helper()
+	if strings.HasPrefix(kind, "toys/") {
+		return (&Golden{Dir: hookedDir(kind)}).Model(t, b)
+	}
+	return (&Golden{Dir: filepath.Join(Root(), kind)}).Model(t, b)
+}
 
 // Hooked is a file of tensors that TransformerLens computed for one of the models.
 // testdata/interp describes it.
@@ -29,4 +45,9 @@ func LoadScores(t testing.TB, kind string, values any) {
 	readJSON(t, filepath.Join(hookedDir(kind), "scores.json"), values)
 }
 
-func hookedDir(kind string) string { return filepath.Join(Root(), "..", "interp", kind) }
+func hookedDir(kind string) string {
+	if strings.HasPrefix(kind, "toys/") {
+		return filepath.Join(Root(), "..", kind)
+	}
+	return filepath.Join(Root(), "..", "interp", kind)
+}

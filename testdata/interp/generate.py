@@ -87,7 +87,7 @@ def with_gradients(model, tokens, metric, hooks=()):
 
 
 def names(model):
-    cache = model.run_with_cache(random_tokens(0, 60, 1, 4))[1]
+    cache = model.run_with_cache(random_tokens(0, model.cfg.d_vocab, 1, 4))[1]
     return list(cache.keys())
 
 
@@ -218,7 +218,9 @@ def direct(model, cache, tokens, final, posts):
     """What each head adds to the logit of the token that follows, mean over positions; and at one position all parts."""
     c = model.cfg
     following = tokens[0, 1:]
-    u = model.W_U[:, following].T * final / cache["ln_final.hook_scale"][0, :-1]  # [T-1, D]
+    u = model.W_U[:, following].T * final  # [T-1, D]
+    if "ln_final.hook_scale" in cache.cache_dict:
+        u = u / cache["ln_final.hook_scale"][0, :-1]
 
     def head(l, h):
         x = cache["z", l][0, :-1, h] @ model.W_O[l, h]
@@ -227,11 +229,13 @@ def direct(model, cache, tokens, final, posts):
         return (x * u).sum(-1)
 
     heads = torch.stack([torch.stack([head(l, h) for h in range(c.n_heads)]) for l in range(c.n_layers)])  # [L, H, T-1]
-    mlps = torch.stack([(cache[f"blocks.{l}.hook_mlp_out"][0, :-1] * u).sum(-1) for l in range(c.n_layers)])
-    embed = (cache["hook_embed"][0, :-1] * u).sum(-1)
+    part = lambda name: (cache[name][0, :-1] * u).sum(-1) if name in cache.cache_dict else torch.zeros_like(following)
+    mlps = torch.stack([part(f"blocks.{l}.hook_mlp_out") for l in range(c.n_layers)])
+    embed, positions = part("hook_embed"), part("hook_pos_embed")
     logits = cache["unembed.hook_out"][0, :-1].gather(1, following[:, None])[:, 0]
-    assert (heads.sum((0, 1)) + mlps.sum(0) + embed - logits).abs().max() < 1e-4
-    return dict(dla=heads.mean(-1).tolist(), mlp=mlps.mean(-1).tolist(), embed=embed.mean().item(), logit=logits.mean().item())
+    assert (heads.sum((0, 1)) + mlps.sum(0) + embed + positions - logits).abs().max() < 1e-4
+    mean = lambda x: x.double().mean(-1).tolist()
+    return dict(dla=mean(heads), mlp=mean(mlps), embed=mean(embed), positions=mean(positions), logit=mean(logits))
 
 
 def effects(model, tokens, other):
@@ -315,14 +319,14 @@ def sweeps(model, tokens, other):
             lens_kl=[(lens[-1].exp() * (lens[-1] - x)).sum(-1).tolist() for x in lens])
 
 
-def edges(kind, tokens, other):
-    """Edge attribution patching by TransformerLens' hooks of what each head reads: [[from, to, score]]."""
-    _, model = hooked(kind, False)
+def edges(model, tokens, other):
+    """Edge attribution patching by TransformerLens' hooks of what each head reads, which stay on: [[from, to, score]]."""
     c, metric = model.cfg, lambda x: x[0, -1, 5] - x[0, -1, 9]
     plain = model(tokens)
     model.set_use_split_qkv_input(True)
     model.set_use_attn_result(True)
-    model.set_use_hook_mlp_in(True)
+    if not c.attn_only:
+        model.set_use_hook_mlp_in(True)
     assert (model(tokens) - plain).abs().max() < 1e-4
     clean, _ = with_gradients(model, tokens, metric)
     _, wrong = model.run_with_cache(other)
@@ -334,8 +338,9 @@ def edges(kind, tokens, other):
         for h in range(c.n_key_value_heads or c.n_heads):
             readers[f"L{l}H{h}.k"] = (f"blocks.{l}.hook_k_input", h)
             readers[f"L{l}H{h}.v"] = (f"blocks.{l}.hook_v_input", h)
-        writers[f"L{l}.mlp"] = f"blocks.{l}.hook_mlp_out"
-        readers[f"L{l}.mlp"] = f"blocks.{l}.hook_mlp_in"
+        if not c.attn_only:
+            writers[f"L{l}.mlp"] = f"blocks.{l}.hook_mlp_out"
+            readers[f"L{l}.mlp"] = f"blocks.{l}.hook_mlp_in"
     readers["logits"] = f"blocks.{c.n_layers - 1}.hook_resid_post"
 
     def at(cache, place, suffix=""):
@@ -365,7 +370,7 @@ def write_scores(kind, hf, model, folded, tokens, out):
     scores.update(weights)
     save = dict(tokens=repeated.tolist(), other=other.tolist(), scores=scores, composition=composition,
                 direct=direct(model, cache, tokens, final, posts), effects=effects(model, tokens, other),
-                sweeps=sweeps(model, tokens, other), edges=[] if kind == "gemma2" else edges(kind, tokens, other))
+                sweeps=sweeps(model, tokens, other), edges=[] if kind == "gemma2" else edges(hooked(kind, False)[1], tokens, other))
     with open(os.path.join(out, "scores.json"), "w") as f:
         json.dump(save, f)
         f.write("\n")
