@@ -136,6 +136,7 @@ func readTensors(t testing.TB, dir, base string) (floats map[string][]float32, i
 type Tuned struct {
 	Dir    string
 	Floats map[string][]float32
+	Ints   map[string][]int32
 	Shape  map[string][]int
 	Loss   float64
 	Train  struct {
@@ -149,7 +150,7 @@ type Tuned struct {
 func LoadTuned(t testing.TB, dir string) *Tuned {
 	t.Helper()
 	g := &Tuned{Dir: filepath.Join(Root(), "..", dir)}
-	g.Floats, _, g.Shape = read(t, g.Dir, g)
+	g.Floats, g.Ints, g.Shape = read(t, g.Dir, g)
 	return g
 }
 
