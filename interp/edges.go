@@ -154,25 +154,6 @@ func (e *edges) only(x []float32, heads, head int) []float32 {
 	return out
 }
 
-// upload makes a matrix of rows of the given width.
-func (e *edges) upload(x []float32, cols int) *tensor.Tensor {
-	t := e.new(len(x)/cols, cols)
-	if e.err == nil {
-		e.err = tensor.WriteFloats(e.ctx, e.m.Backend(), t, x)
-	}
-	return t
-}
-
-// read takes a result to the host and frees what was made since there were n tensors.
-func (e *edges) read(t *tensor.Tensor, n int) []float32 {
-	var values []float32
-	if e.err == nil {
-		values, e.err = tensor.Floats(e.ctx, e.m.Backend(), t)
-	}
-	e.free(n)
-	return values
-}
-
 // output is z·W_O as it comes to the stream.
 func (e *edges) output(l int, z []float32) []float32 {
 	n, layer := len(e.tensors), &e.m.Weights.Layers[l]

@@ -51,6 +51,25 @@ func (w *weights) do(ops ...tensor.Op) {
 	w.err = p.Submit(w.ctx)
 }
 
+// upload makes a matrix of rows of the given width.
+func (w *weights) upload(x []float32, cols int) *tensor.Tensor {
+	t := w.new(len(x)/cols, cols)
+	if w.err == nil {
+		w.err = tensor.WriteFloats(w.ctx, w.m.Backend(), t, x)
+	}
+	return t
+}
+
+// read takes a result to the host and frees what was made since there were n tensors.
+func (w *weights) read(t *tensor.Tensor, n int) []float32 {
+	var values []float32
+	if w.err == nil {
+		values, w.err = tensor.Floats(w.ctx, w.m.Backend(), t)
+	}
+	w.free(n)
+	return values
+}
+
 // free closes the tensors made since there were n.
 func (w *weights) free(n int) {
 	for _, t := range w.tensors[n:] {
