@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"transformer": {"tensor"},
 	"peft":        {"tensor", "transformer"},
 	"interp":      {"tensor", "transformer"},
-	"cli":         {"gpu", "tensor", "transformer", "peft", "interp"},
+	"circuits":    {"tensor", "transformer", "peft", "interp"},
+	"cli":         {"gpu", "tensor", "transformer", "peft", "interp", "circuits"},
 	"":            {"cli"}, // main.go
 }
 
