@@ -33,25 +33,63 @@ const maxCircuit = 4096
 // FullCircuits computes those of a head, for queries at the given position q, of models with a
 // small vocabulary. Gemma 3's norms of queries and keys are left out.
 func FullCircuits(ctx context.Context, m *transformer.Model, layer, head, position int) (*Circuits, error) {
-	c := m.Config
-	switch {
-	case layer < 0 || layer >= len(c.Layers) || head < 0 || head >= c.Heads || position < 0 || position >= c.MaxPositions:
-		return nil, fmt.Errorf("head %d of layer %d, at position %d: the model has %d layers of %d heads, and %d positions: %w",
-			head, layer, position, len(c.Layers), c.Heads, c.MaxPositions, transformer.ErrInput)
-	case c.VocabSize > maxCircuit:
-		return nil, fmt.Errorf("tables over a vocabulary of %d (at most %d): %w", c.VocabSize, maxCircuit, transformer.ErrInput)
+	if err := checkCircuit(m.Config, position, HeadAt{layer, head}); err != nil {
+		return nil, err
 	}
-	w := newWeights(ctx, m)
-	f := &fullCircuits{weights: w, layer: layer, head: head}
+	f := &fullCircuits{weights: newWeights(ctx, m)}
 	f.embed(position)
-	circuits := f.tables()
-	return circuits, w.close()
+	circuits := f.tables(HeadAt{layer, head})
+	return circuits, f.close()
 }
 
-// fullCircuits are the circuits of one head in work.
+// HeadAt is a head of a model.
+type HeadAt struct {
+	Layer int `json:"layer"`
+	Head  int `json:"head"`
+}
+
+// String is as in "L5H1".
+func (h HeadAt) String() string { return fmt.Sprintf("L%dH%d", h.Layer, h.Head) }
+
+// KeyCircuit is the QK circuit of a head whose keys are what an earlier head writes
+// (K-composition): (E+P_q)·W_Q·W_Kᵀ·((E+P̄)·W_V·W_O)ᵀ·scale, [query token][token that the earlier
+// head looks at]. With a head that looks at the token before, the later one finds what followed
+// the query token: an induction head (Elhage et al. 2021). Queries are at the given position.
+func KeyCircuit(ctx context.Context, m *transformer.Model, earlier, later HeadAt, position int) ([][]float32, error) {
+	if err := checkCircuit(m.Config, position, earlier, later); err != nil {
+		return nil, err
+	}
+	if earlier.Layer >= later.Layer {
+		return nil, fmt.Errorf("%v is no earlier than %v: %w", earlier, later, transformer.ErrInput)
+	}
+	f := &fullCircuits{weights: newWeights(ctx, m)}
+	f.embed(position)
+	var table [][]float32
+	if written := f.attended(earlier); f.err == nil {
+		table = f.scores(f.part(f.query, transformer.QProj, later), f.part(written, transformer.KProj, later))
+	}
+	return table, f.close()
+}
+
+// checkCircuit makes sure that there are such heads, and that tables are small enough.
+func checkCircuit(c *transformer.Config, position int, heads ...HeadAt) error {
+	for _, h := range heads {
+		if h.Layer < 0 || h.Layer >= len(c.Layers) || h.Head < 0 || h.Head >= c.Heads {
+			return fmt.Errorf("%v: the model has %d layers of %d heads: %w", h, len(c.Layers), c.Heads, transformer.ErrInput)
+		}
+	}
+	switch {
+	case position < 0 || position >= c.MaxPositions:
+		return fmt.Errorf("position %d of %d: %w", position, c.MaxPositions, transformer.ErrInput)
+	case c.VocabSize > maxCircuit:
+		return fmt.Errorf("tables over a vocabulary of %d (at most %d): %w", c.VocabSize, maxCircuit, transformer.ErrInput)
+	}
+	return nil
+}
+
+// fullCircuits are circuits in work.
 type fullCircuits struct {
 	*weights
-	layer, head          int
 	query, key, position *tensor.Tensor // [V, D], [V, D], [q+1, D]: E+P_q, E+P̄, P−P̄
 }
 
@@ -83,33 +121,38 @@ func plus(rows, row []float32, factor float32) []float32 {
 	return sum
 }
 
-// tables multiplies them out.
-func (f *fullCircuits) tables() *Circuits {
-	if f.err != nil {
-		return nil
-	}
-	kv := KVHead(f.c, f.head)
-	q := f.part(f.query, transformer.QProj, f.head)
-	c := &Circuits{QK: f.scores(q, f.part(f.key, transformer.KProj, kv))}
+// tables multiplies a head's out.
+func (f *fullCircuits) tables(h HeadAt) *Circuits {
+	q := f.part(f.query, transformer.QProj, h)
+	c := &Circuits{QK: f.scores(q, f.part(f.key, transformer.KProj, h))}
 	if f.position != nil {
-		c.Position = f.scores(q, f.part(f.position, transformer.KProj, kv))
+		c.Position = f.scores(q, f.part(f.position, transformer.KProj, h))
 	}
-	values := f.read(f.times(f.key, f.reads(f.layer, transformer.VProj)), len(f.tensors))
 	unembed := f.rows(f.m.Weights.Unembed, span(0, f.c.VocabSize), 1)
-	if f.err != nil {
-		return nil
-	}
-	c.OV = f.table(f.times(f.written(f.layer, f.head, values, f.c.VocabSize), unembed))
+	c.OV = f.table(f.times(f.weigh(f.attended(h), f.m.Weights.Norm), unembed))
 	c.Direct = f.table(f.times(f.weigh(f.query, f.m.Weights.Norm), unembed))
 	return c
 }
 
-// part is what a head reads of rows x: [len(x), h].
-func (f *fullCircuits) part(x *tensor.Tensor, p transformer.Proj, head int) *mat.Dense {
-	all := f.times(x, f.reads(f.layer, p))
+// attended is what a head writes when it looks at each token: [V, D].
+func (f *fullCircuits) attended(h HeadAt) *tensor.Tensor {
+	values := f.read(f.times(f.key, f.reads(h.Layer, transformer.VProj)), len(f.tensors))
+	if f.err != nil {
+		return nil
+	}
+	return f.written(h.Layer, h.Head, values, f.c.VocabSize)
+}
+
+// part is what a head reads of rows x as queries or keys: [len(x), h].
+func (f *fullCircuits) part(x *tensor.Tensor, p transformer.Proj, at HeadAt) *mat.Dense {
+	all := f.times(x, f.reads(at.Layer, p))
 	values := f.read(all, len(f.tensors))
 	if f.err != nil {
 		return nil
+	}
+	head := at.Head
+	if p == transformer.KProj {
+		head = KVHead(f.c, head)
 	}
 	h, cols := f.c.HeadDim, all.Cols()
 	part := mat.NewDense(all.Rows(), h, nil)

@@ -3,6 +3,7 @@ package interp_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/internal/backends"
@@ -59,6 +60,47 @@ func TestFullCircuits(t *testing.T) {
 			if _, err := interp.FullCircuits(t.Context(), m, bad[0], bad[1], bad[2]); !errors.Is(err, transformer.ErrInput) {
 				t.Errorf("%s: got %v", name, err)
 			}
+		}
+	})
+}
+
+// TestKeyCircuit: the table is what queries of a model without earlier heads make of how keys
+// change when one earlier head looks at a token.
+func TestKeyCircuit(t *testing.T) {
+	backends.Each(t, func(t *testing.T, b tensor.Backend) {
+		m := golden.HookedModel(t, b, "toys/attention")
+		const vocab, earlier, later, last = 17, 1, 3, 11
+		table, err := interp.KeyCircuit(t.Context(), m, interp.HeadAt{Layer: 0, Head: earlier}, interp.HeadAt{Layer: 1, Head: later}, last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var same [][]int32 // a head that looks at all places alike sees the token at the mean position
+		for token := range int32(vocab) {
+			same = append(same, slices.Repeat([]int32{token}, last+1))
+		}
+		run := func(silent ...uint) *interp.Trace {
+			return capture(t, m, same, interp.Options{Hooks: []string{"blocks.1.attn.hook_q", "blocks.1.attn.hook_k"}, Edits: []interp.Edit{
+				{Hook: "blocks.0.attn.hook_pattern", Heads: interp.Of(earlier), Positions: interp.Of(last), Change: interp.Set(1.0 / (last + 1))},
+				{Hook: "blocks.0.attn.hook_z", Heads: interp.Of(silent...), Change: interp.Zero()}}})
+		}
+		with, without := run(0, 2, 3), run(0, 1, 2, 3)
+		h := m.Config.HeadDim
+		at := func(t *interp.Trace, name string, token int) []float32 {
+			return t.Activations["blocks.1.attn."+name].Values[((token*(last+1)+last)*m.Config.Heads+later)*h:][:h]
+		}
+		for query := range vocab {
+			for key := range vocab {
+				want := float32(0)
+				for i, q := range at(without, "hook_q", query) {
+					want += q * (at(with, "hook_k", key)[i] - at(without, "hook_k", key)[i]) * m.Config.AttnScale
+				}
+				if got := table[query][key]; math.Abs(float64(got-want)) > 1e-5 {
+					t.Fatalf("query %d, token %d: %v, want %v", query, key, got, want)
+				}
+			}
+		}
+		if _, err := interp.KeyCircuit(t.Context(), m, interp.HeadAt{Layer: 1}, interp.HeadAt{Layer: 1}, last); !errors.Is(err, transformer.ErrInput) {
+			t.Errorf("of one layer: got %v", err)
 		}
 	})
 }

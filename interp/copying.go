@@ -130,7 +130,7 @@ func (w *weights) copyingTop(table Table, k int, tokens []int32, share float64) 
 			return
 		}
 		for h := range table[l] {
-			ranks := w.ranks(w.written(l, h, values, len(tokens)), tokens)
+			ranks := w.ranks(w.weigh(w.written(l, h, values, len(tokens)), w.m.Weights.Norm), tokens)
 			for _, rank := range ranks {
 				if rank < k {
 					table[l][h] += share
@@ -143,7 +143,7 @@ func (w *weights) copyingTop(table Table, k int, tokens []int32, share float64) 
 }
 
 // written is what a head writes to the stream when it attends to tokens with the given
-// values [tokens, K·h], as the output matrix reads it: [tokens, D].
+// values [tokens, K·h]: [tokens, D].
 func (w *weights) written(l, head int, values []float32, tokens int) *tensor.Tensor {
 	h, kv := w.c.HeadDim, KVHead(w.c, head)
 	z := make([]float32, tokens*w.c.Heads*h)
@@ -159,7 +159,7 @@ func (w *weights) written(l, head int, values []float32, tokens int) *tensor.Ten
 	}
 	layer := &w.m.Weights.Layers[l]
 	w.do(tensor.MatMul{Out: out, X: in, W: layer.Proj[transformer.OProj]})
-	return w.weigh(w.weigh(out, layer.Norm1Post), w.m.Weights.Norm)
+	return w.weigh(out, layer.Norm1Post)
 }
 
 // ranks says how many tokens have a higher logit than each row's own.
