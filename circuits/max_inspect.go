@@ -239,7 +239,7 @@ func (r *MaxReport) readCircuits(ctx context.Context, model *transformer.Model) 
 			r.Untrained = append(r.Untrained, int32(token))
 		}
 	}
-	r.Diagonal = 1 - float64(len(r.Untrained))/float64(len(c.OV))
+	r.Diagonal = diagonal(c.OV)
 	copying, err := interp.Copying(ctx, model)
 	if err != nil {
 		return err
