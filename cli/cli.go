@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -79,7 +80,7 @@ func (p *program) app() *cli.App {
 		},
 		Commands: []*cli.Command{
 			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.chatCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
-			p.captureCommand(), p.inspectHeadsCommand(), p.lensCommand(), p.steerCommand(), p.convertCommand(), p.combineCommand(),
+			p.captureCommand(), p.inspectHeadsCommand(), p.lensCommand(), p.steerCommand(), p.circuitsCommand(), p.convertCommand(), p.combineCommand(),
 			p.mergeCommand(), p.reportCommand(), p.quantizeCommand(), p.benchCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
 		},
 	}
@@ -100,8 +101,14 @@ func helpCommand() *cli.Command {
 			if name == "" {
 				return cli.ShowAppHelp(c)
 			}
-			if c.App.Command(name) == nil {
+			command := c.App.Command(name)
+			if command == nil {
 				return usagef("unknown command %q (see: gpupeft help)", name)
+			}
+			for _, sub := range command.Subcommands {
+				if sub.Name == c.Args().Get(1) {
+					return c.App.RunContext(c.Context, []string{c.App.Name, name, sub.Name, "--help"})
+				}
 			}
 			return cli.ShowCommandHelp(c, name)
 		},
@@ -111,7 +118,13 @@ func helpCommand() *cli.Command {
 // noArguments refuses what stands behind the flags.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("unexpected argument %q (see: gpupeft help %s)", c.Args().First(), c.Command.Name)
+		return usagef("unexpected argument %q (see: %s)", c.Args().First(), helpOn(c))
 	}
 	return nil
+}
+
+// helpOn is the command line that explains a command.
+func helpOn(c *cli.Context) string {
+	_, name, _ := strings.Cut(c.Command.HelpName, " ")
+	return strings.TrimSpace("gpupeft help " + name)
 }

@@ -52,11 +52,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	for _, f := range flagErrors {
 		text = f.pattern.ReplaceAllString(text, f.say)
 	}
-	help := "gpupeft help"
-	if c.App.Command(c.Command.Name) != nil {
-		help += " " + c.Command.Name
-	}
-	return usagef("%s (see: %s)", text, help)
+	return usagef("%s (see: %s)", text, helpOn(c))
 }
 
 func exitCode(err error) int {

@@ -35,9 +35,19 @@ func openModelOut(path string) (modelOut, error) {
 	return o, checkWritable(path)
 }
 
-// write writes a checkpoint that was made from a base. What is written lies beside the
-// path until it is complete.
-func (o modelOut) write(b *base, c *transformer.Checkpoint) (err error) {
+// write writes a checkpoint that was made from a base.
+func (o modelOut) write(b *base, c *transformer.Checkpoint) error {
+	return o.complete(func(temp string) error {
+		if o.gguf {
+			return o.writeGGUF(temp, b, c)
+		}
+		return o.writeHF(temp, b, c)
+	})
+}
+
+// complete calls make to write a file or directory under another name beside the path, and
+// moves it there when it is complete.
+func (o modelOut) complete(make func(temp string) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(o.path), 0o755); err != nil {
 		return err
 	}
@@ -53,18 +63,11 @@ func (o modelOut) write(b *base, c *transformer.Checkpoint) (err error) {
 			err = fmt.Errorf("write %s: %w", o.path, err)
 		}
 	}()
-	if o.gguf {
-		file := filepath.Join(temp, "model.gguf")
-		if err := o.writeGGUF(file, b, c); err != nil {
-			return err
-		}
-		return os.Rename(file, o.path)
-	}
-	dir := filepath.Join(temp, "model")
-	if err := o.writeHF(dir, b, c); err != nil {
+	made := filepath.Join(temp, "model")
+	if err := make(made); err != nil {
 		return err
 	}
-	return os.Rename(dir, o.path)
+	return os.Rename(made, o.path)
 }
 
 func (o modelOut) writeGGUF(file string, b *base, c *transformer.Checkpoint) error {
@@ -116,9 +119,6 @@ func (o modelOut) writeHF(dir string, b *base, c *transformer.Checkpoint) error 
 	if b.ckpt.GGUF != nil {
 		return usagef("--out %s: a GGUF model can't become a Hugging Face directory, which needs files that it doesn't have; name a FILE.gguf", o.path)
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
 	config, err := outConfig(b.dir, c)
 	if err != nil {
 		return err
@@ -131,6 +131,14 @@ func (o modelOut) writeHF(dir string, b *base, c *transformer.Checkpoint) error 
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	return writeFiles(dir, files, c)
+}
+
+// writeFiles writes a directory: its files, and the weights.
+func writeFiles(dir string, files map[string][]byte, c *transformer.Checkpoint) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
 	}
 	for name, text := range files {
 		if err := writeSynced(filepath.Join(dir, name), func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
