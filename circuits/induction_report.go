@@ -70,7 +70,7 @@ func (r *InductionReport) Remarks() []string {
 	if len(same) > 0 {
 		all = append(all, fmt.Sprintf("%s is an induction head, too: without %v alone, %s of the answers stay right.", strings.Join(same, ", "), r.Later, percent(at(r.WithoutHead, r.Later))))
 	}
-	return append(all, fmt.Sprintf("%v looks at the token before with %s of its attention, and not with all: where no round can have its answer, nothing rewards it.", r.Earlier, percent(at(r.Previous, r.Earlier))))
+	return append(all, fmt.Sprintf("%v looks at the token before with %s of its attention, and not with all: the later head has to tell places apart, and this is enough.", r.Earlier, percent(at(r.Previous, r.Earlier))))
 }
 
 // Page implements Report.

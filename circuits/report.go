@@ -3,6 +3,7 @@ package circuits
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/gpupeft/gpupeft/interp/view"
 )
@@ -52,10 +53,13 @@ func (n Number) atMost(v float64) Number { n.Least, n.Most = math.Inf(-1), v; re
 
 // table is the section of a page with the numbers.
 func table(numbers []Number) view.Table {
-	t := view.Table{Title: "Findings", Columns: []string{"what", "value", "expected", "meaning"}}
+	t := view.Table{Title: "Findings", Columns: []string{"what", "value", "expected"}}
+	var meanings []string
 	for _, n := range numbers {
-		t.Rows = append(t.Rows, []string{n.Name, Digits(n.Value), n.Expected(), n.About})
+		t.Rows = append(t.Rows, []string{n.Name, Digits(n.Value), n.Expected()})
+		meanings = append(meanings, n.Name+": "+n.About)
 	}
+	t.About = strings.Join(meanings, ". ") + "."
 	return t
 }
 

@@ -57,6 +57,9 @@ func (t Task) Start(ctx context.Context, b tensor.Backend) (*Training, error) {
 	return x, nil
 }
 
+// Params returns the number of trained values.
+func (x *Training) Params() int { return x.method.Params().Count() }
+
 // Steps trains, a step for each element; see peft.Train.
 func (x *Training) Steps(ctx context.Context) iter.Seq2[peft.Step, error] {
 	rng := rand.New(rand.NewPCG(x.task.Seed, 1))
