@@ -95,6 +95,8 @@ func (c BottleneckConfig) withDefaults(m *transformer.Model) (BottleneckConfig, 
 		return c, fmt.Errorf("init_weights %q (known: bert, mam_adapter, houlsby): %w", c.Init, ErrConfig)
 	case !c.Attention && !c.Output || len(c.LeaveOut) >= len(m.Config.Layers):
 		return c, fmt.Errorf("adapters after no sublayer: %w", ErrConfig)
+	case c.Output && m.Config.FFN == 0:
+		return c, fmt.Errorf("adapters after the MLP, which the model doesn't have: %w", transformer.ErrUnsupported)
 	case c.Residual && c.Parallel:
 		return c, fmt.Errorf("original_ln_before and is_parallel: %w", transformer.ErrUnsupported)
 	}

@@ -74,6 +74,7 @@ func (c LoRAConfig) withDefaults(m *transformer.Model) (LoRAConfig, error) {
 	if c.Targets.IsZero() {
 		c.Targets = Named("q_proj", "v_proj")
 	}
+	c.Targets = c.Targets.present(m.Config)
 	switch {
 	case c.Rank < 0 || c.Rank > m.Config.Hidden || !(c.Alpha > 0):
 		return c, fmt.Errorf("rank %d, alpha %v for a model of width %d: %w", c.Rank, c.Alpha, m.Config.Hidden, ErrConfig)

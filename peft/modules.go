@@ -62,6 +62,21 @@ func (m *Modules) UnmarshalJSON(text []byte) error {
 // IsZero says whether nothing is named.
 func (m Modules) IsZero() bool { return m.Names == nil && m.Pattern == "" }
 
+// present puts the projections that there are in the place of AllLinear where a model has no
+// MLP, so that a file names none in vain.
+func (m Modules) present(c *transformer.Config) Modules {
+	if c.FFN > 0 || !slices.Contains(m.Names, AllLinear) {
+		return m
+	}
+	names := slices.DeleteFunc(slices.Clone(m.Names), func(n string) bool { return n == AllLinear })
+	for p := range transformer.NumProj {
+		if out, in := p.Size(c); out > 0 && in > 0 {
+			names = append(names, p.String())
+		}
+	}
+	return Named(names...)
+}
+
 // matcher returns whether a name is meant.
 func (m Modules) matcher() (func(x module) bool, error) {
 	if m.Pattern != "" {

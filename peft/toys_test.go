@@ -171,3 +171,35 @@ func TestToyPrompt(t *testing.T) {
 		t.Errorf("%d targets, %v, want %d", loss.Tokens, err, want)
 	}
 }
+
+// TestToyMethods: methods take what a model of attention alone has, and say so where it lacks
+// what they are for.
+func TestToyMethods(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	m := golden.HookedModel(t, b, "toys/attention")
+	lora, err := peft.New(t.Context(), m, peft.LoRAConfig{Rank: 2, Targets: peft.Named(peft.AllLinear)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lora.Close()
+	if n := len(lora.Params().List); n != 2*2*4 { // A and B, layers, projections
+		t.Errorf("%d parameters of LoRA, want 16", n)
+	}
+	dir := filepath.Join(t.TempDir(), "lora")
+	if err := peft.Save(t.Context(), dir, lora, peft.SaveOptions{BaseModel: "toy"}); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := peft.Load(t.Context(), os.DirFS(dir), m, peft.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	for _, c := range []peft.Config{peft.BottleneckConfig{Output: true, Act: "relu"}, peft.IA3Config{}, peft.LayerNormConfig{}} {
+		a, err := peft.New(t.Context(), m, c)
+		if err == nil {
+			a.Close()
+			t.Errorf("%s: no error", c.Name())
+		}
+	}
+}
