@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -123,8 +122,12 @@ func (p *program) circuits(c *cli.Context, e circuitExample) error {
 		return usagef("--seeds %d: want at least 1", c.Int("seeds"))
 	}
 	if dir := c.String("out"); dir != "" {
-		if o, err := openModelOut(dir); err != nil || o.gguf {
-			return errors.Join(err, usagef("--out %s: want a directory that isn't there yet", dir))
+		o, err := openModelOut(dir)
+		if err != nil {
+			return err
+		}
+		if o.gguf {
+			return usagef("--out %s: a toy has no form in GGUF, name a directory", dir)
 		}
 	}
 	makeTask, _ := e.make(c, 0)
