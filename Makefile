@@ -58,6 +58,7 @@ golden-interp: ## the reference values of TransformerLens, anew
 	$(PYTHON) -m venv out/python-interp
 	out/python-interp/bin/pip install -q -r testdata/interp/requirements.txt
 	out/python-interp/bin/python testdata/interp/generate.py
+	out/python-interp/bin/python testdata/toys/generate.py
 
 demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour)
 	$(VENV)/bin/python testdata/demo/corpus.py out/corpus

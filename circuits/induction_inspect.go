@@ -13,9 +13,11 @@ import (
 type InductionReport struct {
 	Example Induction `json:"example"` // with defaults filled in
 	// Accuracy is that of second rounds in fresh sequences, WithoutHead the same without each
-	// head.
-	Accuracy    float64      `json:"accuracy"`
-	WithoutHead interp.Table `json:"accuracy_without_head"`
+	// head, the others without all of PreviousHeads or of InductionHeads.
+	Accuracy         float64      `json:"accuracy"`
+	WithoutHead      interp.Table `json:"accuracy_without_head"`
+	WithoutPrevious  float64      `json:"accuracy_without_previous_token_heads"`
+	WithoutInduction float64      `json:"accuracy_without_induction_heads"`
 	// Previous, Induction and Copying are scores of each head (interp.Previous, InductionText and
 	// Copying), the first two with what a head has that looks at all tokens alike.
 	Previous          interp.Table `json:"previous"`
@@ -28,8 +30,12 @@ type InductionReport struct {
 	Composition         interp.Table `json:"k_composition"` // [head][later head]
 	CompositionBaseline float64      `json:"k_composition_baseline"`
 	// Earlier and Later are the two heads that compose most.
-	Earlier interp.HeadAt `json:"previous_token_head"`
-	Later   interp.HeadAt `json:"induction_head"`
+	Earlier interp.HeadAt `json:"earlier"`
+	Later   interp.HeadAt `json:"later"`
+	// PreviousHeads are the heads of the first layer whose score is at least headThreshold,
+	// InductionHeads those of the second.
+	PreviousHeads  []interp.HeadAt `json:"previous_token_heads"`
+	InductionHeads []interp.HeadAt `json:"induction_heads"`
 	// Match is their KeyCircuit, and Matching the share of query tokens that find themselves
 	// there first.
 	Match    [][]float32 `json:"match"`
@@ -54,7 +60,7 @@ func (n Induction) Inspect(ctx context.Context, model *transformer.Model) (*Indu
 			len(c.Layers), c.VocabSize, c.MaxPositions, n.Length, n.Vocab, transformer.ErrInput)
 	}
 	r := &InductionReport{Example: n}
-	for _, look := range []func(context.Context, *transformer.Model) error{r.measure, r.scores, r.compose, r.sample} {
+	for _, look := range []func(context.Context, *transformer.Model) error{r.scores, r.compose, r.measure, r.sample} {
 		if err := look(ctx, model); err != nil {
 			return nil, err
 		}
@@ -73,13 +79,22 @@ func (r *InductionReport) sequences(f func(b transformer.Batch) error) error {
 	return nil
 }
 
-// measure finds out how often the toy is right, with all heads and without each.
+// without silences heads.
+func without(heads ...interp.HeadAt) []interp.Edit {
+	var edits []interp.Edit
+	for _, h := range heads {
+		hook := transformer.Site{Layer: h.Layer, Point: transformer.Z}.String()
+		edits = append(edits, interp.Edit{Hook: hook, Heads: interp.Of(uint(h.Head)), Change: interp.Zero()})
+	}
+	return edits
+}
+
+// measure finds out how often the toy is right, with all heads, without some, and without each.
 func (r *InductionReport) measure(ctx context.Context, model *transformer.Model) error {
-	edits := [][]interp.Edit{nil}
+	edits := [][]interp.Edit{nil, without(r.PreviousHeads...), without(r.InductionHeads...)}
 	for l := range model.Config.Layers {
 		for h := range model.Config.Heads {
-			hook := transformer.Site{Layer: l, Point: transformer.Z}.String()
-			edits = append(edits, []interp.Edit{{Hook: hook, Heads: interp.Of(uint(h)), Change: interp.Zero()}})
+			edits = append(edits, without(interp.HeadAt{Layer: l, Head: h}))
 		}
 	}
 	right, targets := make([]float64, len(edits)), 0
@@ -97,9 +112,9 @@ func (r *InductionReport) measure(ctx context.Context, model *transformer.Model)
 	for i := range right {
 		right[i] /= float64(targets)
 	}
-	r.Accuracy = right[0]
+	r.Accuracy, r.WithoutPrevious, r.WithoutInduction = right[0], right[1], right[2]
 	for l := range model.Config.Layers {
-		r.WithoutHead = append(r.WithoutHead, right[1+l*model.Config.Heads:][:model.Config.Heads])
+		r.WithoutHead = append(r.WithoutHead, right[3+l*model.Config.Heads:][:model.Config.Heads])
 	}
 	return nil
 }
@@ -122,6 +137,20 @@ func rightAnswers(b transformer.Batch) interp.Metric {
 // scoredSequences is how many sequences patterns are scored on.
 const scoredSequences = 64
 
+// headThreshold is the score from which a head is called one of a kind, as in ARENA.
+const headThreshold = 0.4
+
+// kind lists the heads of a layer that are of a kind.
+func kind(scores interp.Table, layer int) []interp.HeadAt {
+	var heads []interp.HeadAt
+	for h, v := range scores[layer] {
+		if v >= headThreshold {
+			heads = append(heads, interp.HeadAt{Layer: layer, Head: h})
+		}
+	}
+	return heads
+}
+
 // scores finds out what each head does.
 func (r *InductionReport) scores(ctx context.Context, model *transformer.Model) error {
 	b := r.Example.rounds(rand.New(rand.NewPCG(r.Example.Seed, 3)), scoredSequences)
@@ -131,6 +160,7 @@ func (r *InductionReport) scores(ctx context.Context, model *transformer.Model) 
 	}
 	r.Previous, r.PreviousBaseline = p.Scores[interp.Previous], p.Baseline[interp.Previous][0]
 	r.Induction, r.InductionBaseline = p.Scores[interp.InductionText], p.Baseline[interp.InductionText][0]
+	r.PreviousHeads, r.InductionHeads = kind(r.Previous, 0), kind(r.Induction, 1)
 	r.Copying, err = interp.Copying(ctx, model)
 	return err
 }

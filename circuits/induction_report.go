@@ -21,11 +21,11 @@ func at(t interp.Table, h interp.HeadAt) float64 { return t[h.Layer][h.Head] }
 func (r *InductionReport) Numbers() []Number {
 	all := []Number{
 		Number{Name: "accuracy", About: fmt.Sprintf("of second rounds, in %d fresh sequences", r.Example.Tests), Value: r.Accuracy}.atLeast(0.98),
-		Number{Name: "without " + r.Earlier.String(), About: "the same, with that head's output set to zero", Value: at(r.WithoutHead, r.Earlier)}.atMost(0.5),
-		{Name: "without " + r.Later.String(), About: "the same for the other head", Value: at(r.WithoutHead, r.Later)},
+		Number{Name: "without previous", About: fmt.Sprintf("the same, without the heads that look at the token before (%s)", names(r.PreviousHeads)), Value: r.WithoutPrevious}.atMost(0.4),
+		Number{Name: "without induction", About: fmt.Sprintf("the same, without the induction heads (%s)", names(r.InductionHeads)), Value: r.WithoutInduction}.atMost(0.2),
 		Number{Name: "K-composition", About: fmt.Sprintf("of %v with %v, over that of random matrices", r.Earlier, r.Later), Value: r.Composition[r.Earlier.Head][r.Later.Head] / r.CompositionBaseline}.atLeast(1.2),
-		Number{Name: "previous " + r.Earlier.String(), About: fmt.Sprintf("mean attention to the token before; %s if it looked everywhere alike", Digits(r.PreviousBaseline)), Value: at(r.Previous, r.Earlier)}.atLeast(0.4),
-		Number{Name: "induction " + r.Later.String(), About: fmt.Sprintf("mean attention to what followed the same token before; %s if it looked everywhere alike", Digits(r.InductionBaseline)), Value: at(r.Induction, r.Later)}.atLeast(0.4),
+		Number{Name: "previous " + r.Earlier.String(), About: fmt.Sprintf("mean attention to the token before; %s if it looked everywhere alike", Digits(r.PreviousBaseline)), Value: at(r.Previous, r.Earlier)}.atLeast(headThreshold),
+		Number{Name: "induction " + r.Later.String(), About: fmt.Sprintf("mean attention to what followed the same token before; %s if it looked everywhere alike", Digits(r.InductionBaseline)), Value: at(r.Induction, r.Later)}.atLeast(headThreshold),
 		Number{Name: "matching", About: "share of tokens that their circuit finds first behind themselves", Value: r.Matching}.atLeast(0.9),
 		Number{Name: "copying " + r.Later.String(), About: "Σ Re λ / Σ |λ| over the eigenvalues of its OV circuit", Value: at(r.Copying, r.Later)}.atLeast(0.9),
 		{Name: "OV diagonal", About: "share of tokens whose own logit its OV circuit raises most", Value: r.Diagonal},
@@ -36,6 +36,18 @@ func (r *InductionReport) Numbers() []Number {
 		}
 	}
 	return all
+}
+
+// names lists heads.
+func names(heads []interp.HeadAt) string {
+	if len(heads) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, h := range heads {
+		all = append(all, h.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // Maps implements Report.
@@ -60,15 +72,16 @@ func (r *InductionReport) attention() view.Attention {
 
 // Remarks implements Report.
 func (r *InductionReport) Remarks() []string {
-	var same []string
-	for h, v := range r.Induction[r.Later.Layer] {
-		if other := (interp.HeadAt{Layer: r.Later.Layer, Head: h}); other != r.Later && v > 0.4 {
-			same = append(same, other.String())
-		}
-	}
 	var all []string
-	if len(same) > 0 {
-		all = append(all, fmt.Sprintf("%s is an induction head, too: without %v alone, %s of the answers stay right.", strings.Join(same, ", "), r.Later, percent(at(r.WithoutHead, r.Later))))
+	for _, several := range []struct {
+		heads []interp.HeadAt
+		one   interp.HeadAt
+		do    string
+	}{{r.PreviousHeads, r.Earlier, "look at the token before"}, {r.InductionHeads, r.Later, "are induction heads"}} {
+		if len(several.heads) > 1 {
+			all = append(all, fmt.Sprintf("%s all %s and stand in for each other: without %v alone, %s of the answers stay right.",
+				names(several.heads), several.do, several.one, percent(at(r.WithoutHead, several.one))))
+		}
 	}
 	return append(all, fmt.Sprintf("%v looks at the token before with %s of its attention, and not with all: the later head has to tell places apart, and this is enough.", r.Earlier, percent(at(r.Previous, r.Earlier))))
 }
@@ -84,8 +97,8 @@ func (r *InductionReport) Page(losses []float64) view.Page {
 	p.Sections = append([]view.Section{table(r.Numbers())}, curve(losses)...)
 	p.Sections = append(p.Sections,
 		view.Scores{Title: "Heads", Scores: []view.Score{
-			{Name: "previous token", About: "Mean attention to the token before.", Values: singles(r.Previous), Baseline: r.PreviousBaseline, Threshold: 0.4},
-			{Name: "induction", About: "Mean attention to what followed the same token before.", Values: singles(r.Induction), Baseline: r.InductionBaseline, Threshold: 0.4},
+			{Name: "previous token", About: "Mean attention to the token before.", Values: singles(r.Previous), Baseline: r.PreviousBaseline, Threshold: headThreshold},
+			{Name: "induction", About: "Mean attention to what followed the same token before.", Values: singles(r.Induction), Baseline: r.InductionBaseline, Threshold: headThreshold},
 			{Name: "copying", About: "Eigenvalues of the OV circuit: 1 where each token raises itself.", Values: singles(r.Copying)},
 			{Name: "accuracy without", About: "Share of right answers without the head.", Values: singles(r.WithoutHead)},
 		}},
