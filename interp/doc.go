@@ -15,6 +15,7 @@
 // and with a [Metric], such as [Loss] or [LogitDiff], the gradients at the same hooks are
 // captured, behind edits, too. [Hooks] lists the names. What TransformerLens' names mean:
 //
+//	hook_embed, hook_pos_embed                        embeddings of tokens, and learned ones of positions (toys)
 //	hook_resid_pre, hook_resid_mid, hook_resid_post   the stream before, within and after a layer
 //	hook_attn_out, hook_mlp_out                       what is added to it
 //	ln1.hook_scale, ln1.hook_normalized               the norm's divisor, and its result before the weight
@@ -31,7 +32,8 @@
 // Heads are scored by their patterns ([Patterns]: previous token, induction, …, in one pass
 // that never holds a pattern), by their weights ([Copying], [Composition]), by what they add
 // to logits ([Direct]), and by what happens without them ([Ablation], [AttributionPatch]);
-// [InspectHeads] does all. [Sweep] runs any list of edits.
+// [InspectHeads] does all. [Sweep] runs any list of edits. Of models with a small vocabulary,
+// [FullCircuits] and [KeyCircuit] write a head's part out as tables of token by token.
 //
 // Sets of heads, layers and positions are bit sets, made by [Of] or [ParseSet]; nil is the
 // set of all. Heads of hook_k and hook_v are key heads, several query heads reading each:

@@ -16,6 +16,10 @@
 // them, a conversion or a merged adapter, is put around the reading of rows, and
 // the result can be loaded or written like any other.
 //
+// Besides the families that have names, there are toys ([Toy]): models small enough to be
+// understood whole, of attention alone if wanted. [Random] makes a model of any kind with
+// fresh weights, to be trained from the start.
+//
 // What is trained plugs in from outside: an [Adapter] adds soft prompts in front
 // of the sequence and linear maps beside the projections. Every activation has
 // the name that TransformerLens gives it, see [Site].
