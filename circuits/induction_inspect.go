@@ -13,11 +13,12 @@ import (
 type InductionReport struct {
 	Example Induction `json:"example"` // with defaults filled in
 	// Accuracy is that of second rounds in fresh sequences, WithoutHead the same without each
-	// head, the others without all of PreviousHeads or of InductionHeads.
+	// head, the others without all of PreviousHeads, of InductionHeads, or of the first layer.
 	Accuracy         float64      `json:"accuracy"`
 	WithoutHead      interp.Table `json:"accuracy_without_head"`
 	WithoutPrevious  float64      `json:"accuracy_without_previous_token_heads"`
 	WithoutInduction float64      `json:"accuracy_without_induction_heads"`
+	WithoutFirst     float64      `json:"accuracy_without_first_layer"`
 	// Previous, Induction and Copying are scores of each head (interp.Previous, InductionText and
 	// Copying), the first two with what a head has that looks at all tokens alike.
 	Previous          interp.Table `json:"previous"`
@@ -91,7 +92,9 @@ func without(heads ...interp.HeadAt) []interp.Edit {
 
 // measure finds out how often the toy is right, with all heads, without some, and without each.
 func (r *InductionReport) measure(ctx context.Context, model *transformer.Model) error {
-	edits := [][]interp.Edit{nil, without(r.PreviousHeads...), without(r.InductionHeads...)}
+	first := []interp.Edit{{Hook: transformer.Site{Layer: 0, Point: transformer.Z}.String(), Change: interp.Zero()}}
+	edits := [][]interp.Edit{nil, without(r.PreviousHeads...), without(r.InductionHeads...), first}
+	single := len(edits)
 	for l := range model.Config.Layers {
 		for h := range model.Config.Heads {
 			edits = append(edits, without(interp.HeadAt{Layer: l, Head: h}))
@@ -112,9 +115,9 @@ func (r *InductionReport) measure(ctx context.Context, model *transformer.Model)
 	for i := range right {
 		right[i] /= float64(targets)
 	}
-	r.Accuracy, r.WithoutPrevious, r.WithoutInduction = right[0], right[1], right[2]
+	r.Accuracy, r.WithoutPrevious, r.WithoutInduction, r.WithoutFirst = right[0], right[1], right[2], right[3]
 	for l := range model.Config.Layers {
-		r.WithoutHead = append(r.WithoutHead, right[3+l*model.Config.Heads:][:model.Config.Heads])
+		r.WithoutHead = append(r.WithoutHead, right[single+l*model.Config.Heads:][:model.Config.Heads])
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ func at(t interp.Table, h interp.HeadAt) float64 { return t[h.Layer][h.Head] }
 func (r *InductionReport) Numbers() []Number {
 	all := []Number{
 		Number{Name: "accuracy", About: fmt.Sprintf("of second rounds, in %d fresh sequences", r.Example.Tests), Value: r.Accuracy}.atLeast(0.98),
-		Number{Name: "without previous", About: fmt.Sprintf("the same, without the heads that look at the token before (%s)", names(r.PreviousHeads)), Value: r.WithoutPrevious}.atMost(0.4),
+		{Name: "without previous", About: fmt.Sprintf("the same, without the heads that look at the token before (%s)", names(r.PreviousHeads)), Value: r.WithoutPrevious},
+		Number{Name: "without first layer", About: "the same, without all heads of the first layer", Value: r.WithoutFirst}.atMost(0.25),
 		Number{Name: "without induction", About: fmt.Sprintf("the same, without the induction heads (%s)", names(r.InductionHeads)), Value: r.WithoutInduction}.atMost(0.2),
 		Number{Name: "K-composition", About: fmt.Sprintf("of %v with %v, over that of random matrices", r.Earlier, r.Later), Value: r.Composition[r.Earlier.Head][r.Later.Head] / r.CompositionBaseline}.atLeast(1.2),
 		Number{Name: "previous " + r.Earlier.String(), About: fmt.Sprintf("mean attention to the token before; %s if it looked everywhere alike", Digits(r.PreviousBaseline)), Value: at(r.Previous, r.Earlier)}.atLeast(headThreshold),
@@ -83,7 +84,20 @@ func (r *InductionReport) Remarks() []string {
 				names(several.heads), several.do, several.one, percent(at(r.WithoutHead, several.one))))
 		}
 	}
+	if r.WithoutPrevious > r.WithoutFirst+0.1 {
+		all = append(all, fmt.Sprintf("Other heads of the first layer do a little of the same (scores: %s): without %s, %s of the answers stay right, and without the whole layer %s.",
+			scores(r.Previous[0]), names(r.PreviousHeads), percent(r.WithoutPrevious), percent(r.WithoutFirst)))
+	}
 	return append(all, fmt.Sprintf("%v looks at the token before with %s of its attention, and not with all: the later head has to tell places apart, and this is enough.", r.Earlier, percent(at(r.Previous, r.Earlier))))
+}
+
+// scores lists numbers.
+func scores(values []float64) string {
+	var all []string
+	for _, v := range values {
+		all = append(all, fmt.Sprintf("%.2f", v))
+	}
+	return strings.Join(all, ", ")
 }
 
 // Page implements Report.
