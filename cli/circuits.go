@@ -37,7 +37,26 @@ Examples:
 type circuitExample struct {
 	name, usage string
 	flags       []cli.Flag
-	make        func(c *cli.Context, seed uint64) (task func() (circuits.Task, error), inspect func(context.Context, *transformer.Model) (circuits.Report, error))
+	make        func(c *cli.Context, seed uint64) toyExample
+}
+
+// sizes are the names of the flags.
+func (e circuitExample) sizes() []string {
+	var names []string
+	for _, f := range e.flags {
+		names = append(names, f.Names()[0])
+	}
+	return names
+}
+
+// toyExample is an example with its sizes.
+type toyExample struct {
+	task    func() (circuits.Task, error)
+	inspect func(context.Context, *transformer.Model) (circuits.Report, error)
+}
+
+func newToyExample[R circuits.Report](task func() (circuits.Task, error), inspect func(context.Context, *transformer.Model) (R, error)) toyExample {
+	return toyExample{task, func(ctx context.Context, m *transformer.Model) (circuits.Report, error) { return inspect(ctx, m) }}
 }
 
 func circuitExamples() []circuitExample {
@@ -48,18 +67,18 @@ func circuitExamples() []circuitExample {
 		{"max", "train one attention head to say the largest number of a list", []cli.Flag{
 			size("numbers", 4, "`N` numbers in a list"), size("vocab", 64, "numbers are below `N`"), size("width", 32, "`N` values in the stream and the head"),
 			size("steps", 3000, "`N` training steps"), size("batch", 128, "`N` lists in a step"), size("tests", 100_000, "`N` lists to measure accuracies on"),
-		}, func(c *cli.Context, seed uint64) (func() (circuits.Task, error), func(context.Context, *transformer.Model) (circuits.Report, error)) {
-			e := circuits.Max{Numbers: c.Int("numbers"), Vocab: c.Int("vocab"), Width: c.Int("width"), Steps: c.Int("steps"), Batch: c.Int("batch"),
+		}, func(c *cli.Context, seed uint64) toyExample {
+			x := circuits.Max{Numbers: c.Int("numbers"), Vocab: c.Int("vocab"), Width: c.Int("width"), Steps: c.Int("steps"), Batch: c.Int("batch"),
 				Tests: c.Int("tests"), Seed: seed}
-			return e.Task, func(ctx context.Context, m *transformer.Model) (circuits.Report, error) { return e.Inspect(ctx, m) }
+			return newToyExample(x.Task, x.Inspect)
 		}},
 		{"induction", "train two layers of attention heads to go on with what was there before", []cli.Flag{
 			size("length", 32, "`N` tokens in a sequence"), size("vocab", 64, "`N` tokens"), size("width", 64, "`N` values in the stream"), size("heads", 2, "`N` heads in a layer"),
 			size("steps", 1500, "`N` training steps"), size("batch", 64, "`N` sequences in a step"), size("tests", 2000, "`N` sequences to measure accuracies on"),
-		}, func(c *cli.Context, seed uint64) (func() (circuits.Task, error), func(context.Context, *transformer.Model) (circuits.Report, error)) {
-			e := circuits.Induction{Length: c.Int("length"), Vocab: c.Int("vocab"), Width: c.Int("width"), Heads: c.Int("heads"), Steps: c.Int("steps"),
+		}, func(c *cli.Context, seed uint64) toyExample {
+			x := circuits.Induction{Length: c.Int("length"), Vocab: c.Int("vocab"), Width: c.Int("width"), Heads: c.Int("heads"), Steps: c.Int("steps"),
 				Batch: c.Int("batch"), Tests: c.Int("tests"), Seed: seed}
-			return e.Task, func(ctx context.Context, m *transformer.Model) (circuits.Report, error) { return e.Inspect(ctx, m) }
+			return newToyExample(x.Task, x.Inspect)
 		}},
 	}
 }
@@ -118,8 +137,10 @@ func (p *program) circuits(c *cli.Context, e circuitExample) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	if c.Int("seeds") < 1 {
-		return usagef("--seeds %d: want at least 1", c.Int("seeds"))
+	for _, name := range append(e.sizes(), "seeds") {
+		if c.Int(name) < 1 {
+			return usagef("--%s %d: want at least 1", name, c.Int(name))
+		}
 	}
 	if dir := c.String("out"); dir != "" {
 		o, err := openModelOut(dir)
@@ -130,8 +151,7 @@ func (p *program) circuits(c *cli.Context, e circuitExample) error {
 			return usagef("--out %s: a toy has no form in GGUF, name a directory", dir)
 		}
 	}
-	makeTask, _ := e.make(c, 0)
-	if _, err := makeTask(); err != nil {
+	if _, err := e.make(c, 0).task(); err != nil {
 		return usagef("%w", err)
 	}
 	out := p.output(c)
@@ -167,8 +187,8 @@ func (p *program) circuits(c *cli.Context, e circuitExample) error {
 // trainToy trains and inspects.
 func trainToy(c *cli.Context, e circuitExample, seed uint64, b tensor.Backend, out *output) (*toyRun, error) {
 	start, r := time.Now(), &toyRun{Seed: seed}
-	makeTask, inspect := e.make(c, seed)
-	task, err := makeTask()
+	example := e.make(c, seed)
+	task, err := example.task()
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +216,7 @@ func trainToy(c *cli.Context, e circuitExample, seed uint64, b tensor.Backend, o
 		return nil, err
 	}
 	defer m.Close()
-	if r.Report, err = inspect(c.Context, m); err != nil {
+	if r.Report, err = example.inspect(c.Context, m); err != nil {
 		return nil, err
 	}
 	r.Remarks, r.Seconds = r.Report.Remarks(), time.Since(start).Seconds()

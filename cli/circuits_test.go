@@ -70,6 +70,7 @@ func TestCircuitsBad(t *testing.T) {
 		"help circuits max":   {"max", "--none"},
 		"unexpected argument": {"max", "x"},
 		"lists of 1 numbers":  {"max", "--numbers", "1"},
+		"--steps 0":           {"max", "--steps", "0"},
 		"--seeds 0":           {"induction", "--seeds", "0"},
 		"sequences of 4":      {"induction", "--length", "4"},
 		"name a directory":    {"max", "--out", "toy.gguf"},
