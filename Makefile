@@ -82,7 +82,7 @@ kill-loop: ## training that is killed 200 times and goes on, against training th
 
 circuits: vulkan ## the toys of docs/circuits.md at their full size, five seeds on the CPU and one on the GPU (a quarter of an hour)
 	@mkdir -p out/xdg && chmod 700 out/xdg
-	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_CIRCUITS=5 $(GO) test -count=1 -timeout 60m -run TestLong -v ./circuits
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_CIRCUITS=5 $(GO) test -count=1 -timeout 60m -run TestLong -v ./interp/circuits
 
 bench: vulkan ## benchmarks of kernels and training steps
 	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...

@@ -13,7 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/gpupeft/gpupeft/circuits"
+	"github.com/gpupeft/gpupeft/interp/circuits"
 	"github.com/gpupeft/gpupeft/interp/view"
 	"github.com/gpupeft/gpupeft/peft/runlog"
 	"github.com/gpupeft/gpupeft/tensor"

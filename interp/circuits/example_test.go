@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/gpupeft/gpupeft/circuits"
+	"github.com/gpupeft/gpupeft/interp/circuits"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
 )

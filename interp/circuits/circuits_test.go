@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gpupeft/gpupeft/circuits"
 	"github.com/gpupeft/gpupeft/internal/backends"
+	"github.com/gpupeft/gpupeft/interp/circuits"
 	"github.com/gpupeft/gpupeft/interp/view"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
