@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/interp"
+	"github.com/gpupeft/gpupeft/interp/view"
 )
 
 // shownScores are what inspect-heads shows without --score, and what a head is called whose
@@ -90,13 +89,9 @@ func (r *headReport) print(c *cli.Context, out *output) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	shade := shades(out)
-	for _, name := range names {
-		fmt.Fprintln(w)
-		r.heatmap(w, name, shade)
-	}
-	r.compositions(w)
-	for _, flag := range []string{"csv", "out"} {
+	r.heatmaps(out, names)
+	r.printCompositions(w)
+	for _, flag := range []string{"csv", "out", "html", "png"} {
 		if name := c.String(flag); name != "" {
 			fmt.Fprintf(w, "wrote %s\n", name)
 		}
@@ -122,77 +117,11 @@ func (r *headReport) row(w io.Writer, name string, first bool, top interp.Ranked
 		r.Scores[interp.DirectScore][top.Layer][top.Head], r.Scores[interp.Entropy][top.Layer][top.Head], note)
 }
 
-// shades returns how to draw a share of the largest value, −1 to 1: in colours on a
-// terminal, unless NO_COLOR is set, and else in characters.
-func shades(out *output) func(share float64) string {
-	if _, plain := os.LookupEnv("NO_COLOR"); out.live && !plain {
-		return func(share float64) string {
-			level := int(math.Round(23 * min(1, math.Abs(share))))
-			if share < 0 {
-				return fmt.Sprintf("\x1b[48;5;%dm  \x1b[0m", 16+level/5) // blues
-			}
-			return fmt.Sprintf("\x1b[48;5;%dm  \x1b[0m", 232+level) // black to white
-		}
-	}
-	const up, down = " .:-=+*#%@", " ,;~!oO08B"
-	return func(share float64) string {
-		ramp := up
-		if share < 0 {
-			ramp = down
-		}
-		level := ramp[int(math.Round(9*min(1, math.Abs(share))))]
-		return string([]byte{level, level})
-	}
-}
-
-// heatmap draws a score of all heads, a row for each layer; a gap is between key heads.
-func (r *headReport) heatmap(w io.Writer, name string, shade func(float64) string) {
-	largest := 0.0
-	for _, heads := range r.Scores[name] {
-		for _, v := range heads {
-			largest = max(largest, math.Abs(v))
-		}
-	}
-	fmt.Fprintf(w, "%s, up to %.3g\n", name, largest)
-	for l, heads := range r.Scores[name] {
-		var line strings.Builder
-		for h, v := range heads {
-			if h > 0 && h%r.share == 0 && r.share > 1 {
-				line.WriteByte(' ')
-			}
-			line.WriteString(shade(v / max(largest, 1e-12)))
-		}
-		fmt.Fprintf(w, "%4d |%s|\n", l, line.String())
-	}
-}
-
-// compositions shows the strongest pairs.
-func (r *headReport) compositions(w io.Writer) {
-	if r.Composition == nil {
-		return
-	}
-	fmt.Fprintf(w, "\ncomposition, above what random matrices have (%.3f)\n", r.Composition.Baseline)
-	for _, kind := range []struct {
-		name  string
-		pairs [][][][]float64
-	}{{"q", r.Composition.Q}, {"k", r.Composition.K}, {"v", r.Composition.V}} {
-		type pair struct {
-			from, to string
-			score    float64
-		}
-		var all []pair
-		for la, heads := range kind.pairs {
-			for ha, later := range heads {
-				for lb := la + 1; lb < len(later); lb++ {
-					for hb, v := range later[lb] {
-						all = append(all, pair{r.headName(la, ha), r.headName(lb, hb), v - r.Composition.Baseline})
-					}
-				}
-			}
-		}
-		slices.SortStableFunc(all, func(a, b pair) int { return cmp.Compare(b.score, a.score) })
-		for _, p := range all[:min(3, len(all))] {
-			fmt.Fprintf(w, "  %s  %s → %s  %.3f\n", kind.name, p.from, p.to, p.score)
-		}
+// heatmaps draws scores of all heads, a row for each layer, in colours on a terminal unless
+// NO_COLOR is set.
+func (r *headReport) heatmaps(out *output, names []string) {
+	_, plain := os.LookupEnv("NO_COLOR")
+	for _, name := range names {
+		fmt.Fprintf(out.result, "\n%s", view.Terminal(r.drawnScore(name).Matrix(r.share), view.TerminalOptions{Color: out.live && !plain}))
 	}
 }

@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +55,8 @@ func (p *program) inspectHeadsCommand() *cli.Command {
 			&cli.Float64Flag{Name: "threshold", Category: groupScores, Value: 0.4, Usage: "call a head what its pattern's score is for from `X` on"},
 			&cli.StringFlag{Name: "csv", Category: groupOutput, Usage: "`FILE` for a table with a row for each head"},
 			&cli.StringFlag{Name: "out", Category: groupOutput, Usage: "`FILE`.safetensors for the scores as tensors"},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "`FILE` for a page with all scores and the attention of all heads; it needs no network"},
+			&cli.StringFlag{Name: "png", Category: groupOutput, Usage: "`DIR` for a picture of each score that is shown, and of the best head's attention"},
 			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag()),
 	}
 }
@@ -140,7 +139,10 @@ func (p *program) inspectHeads(c *cli.Context) error {
 	}
 	r.seconds = time.Since(start).Seconds()
 	r.fill()
-	if err := r.write(c, b); err != nil {
+	if _, err := r.names(); err != nil {
+		return err
+	}
+	if err := r.write(c, b, with); err != nil {
 		return err
 	}
 	if c.Bool("json") {
@@ -285,46 +287,6 @@ func (p *program) answers(c *cli.Context, b *base, r *headReport, o *interp.Insp
 	return nil
 }
 
-// write makes the files.
-func (r *headReport) write(c *cli.Context, b *base) error {
-	for _, f := range []struct {
-		flag  string
-		write func(w io.Writer) error
-	}{
-		{"csv", r.writeCSV},
-		{"out", func(w io.Writer) error { return r.found.Trace().Write(w, traceMetadata(c, b)) }},
-	} {
-		if name := c.String(f.flag); name != "" {
-			if err := writeSynced(name, f.write); err != nil {
-				return errors.Join(fmt.Errorf("--%s: %w", f.flag, err), os.Remove(name))
-			}
-		}
-	}
-	return nil
-}
-
-// writeCSV writes a row for each head.
-func (r *headReport) writeCSV(w io.Writer) error {
-	names := slices.Sorted(maps.Keys(r.Scores))
-	out := csv.NewWriter(w)
-	if err := out.Write(slices.Concat([]string{"layer", "head", "kv_head"}, names)); err != nil {
-		return err
-	}
-	for l := range r.Layers {
-		for h := range r.Heads {
-			row := []string{strconv.Itoa(l), strconv.Itoa(h), strconv.Itoa(h / r.share)}
-			for _, name := range names {
-				row = append(row, strconv.FormatFloat(r.Scores[name][l][h], 'g', 7, 64))
-			}
-			if err := out.Write(row); err != nil {
-				return err
-			}
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
-
 // token reads a flag's token: a text that is one token, or an id.
 func (b *base) token(flag, value string) (int32, error) {
 	if b.tokens != nil {
@@ -352,12 +314,17 @@ func (r *headReport) headName(layer, head int) string {
 	return name
 }
 
+// input is what was looked at.
+func (r *headReport) input() string {
+	if r.text {
+		return "a text of " + count(len(r.Tokens[0]), "token")
+	}
+	return fmt.Sprintf("%d random tokens, twice, in %s", r.Settings.Random, count(r.Settings.Batch, "sequence"))
+}
+
 // headline says what was looked at.
 func (r *headReport) headline(w io.Writer) {
-	what := fmt.Sprintf("%d random tokens, twice, in %s", r.Settings.Random, count(r.Settings.Batch, "sequence"))
-	if r.text {
-		what = "a text of " + count(len(r.Tokens[0]), "token")
-	}
+	what := r.input()
 	if len(r.Adapters) > 0 {
 		what += ", with " + strings.Join(r.Adapters, ", ")
 	}

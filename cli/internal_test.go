@@ -38,6 +38,14 @@ func TestChooseAuto(t *testing.T) {
 	}
 }
 
+func TestShownTokens(t *testing.T) {
+	for _, test := range [][4]int{{20, 0, 500, 500}, {1024, 0, 101, 90}, {1024, 20, 101, 70}, {1 << 21, 0, 9, 2}} {
+		if got := shownTokens(test[0], test[1], test[2]); got != test[3] {
+			t.Errorf("%v: got %d", test, got)
+		}
+	}
+}
+
 func TestOneLine(t *testing.T) {
 	for err, want := range map[error]string{
 		errors.Join(errors.New("a"), errors.New("b")): "a; b",

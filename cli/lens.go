@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/bits-and-blooms/bitset"
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/interp"
@@ -18,8 +19,9 @@ layers above did nothing (logit lens)? Under each token of the text stand the be
 for the token after it, layer by layer, with their probabilities; KL is how far the last
 token's guesses are from the final ones, in nats.
 
-Example:
-   gpupeft lens --model llama -p "The capital of France is"`
+Examples:
+   gpupeft lens --model llama -p "The capital of France is"
+   gpupeft lens --model llama -p "The capital of France is" --positions 0-5 --html lens.html`
 
 // lensTokens is how many tokens lens shows without --positions.
 const lensTokens = 6
@@ -33,7 +35,8 @@ func (p *program) lensCommand() *cli.Command {
 		Action:      p.lens,
 		Flags: append(textFlags(),
 			&cli.StringFlag{Name: "positions", Category: groupInput, DefaultText: "the last 6", Usage: "`LIST` of tokens to show: 0,3-5"},
-			&cli.IntFlag{Name: "top", Category: groupOutput, Value: 5, Usage: "`N` guesses for --json"},
+			&cli.IntFlag{Name: "top", Category: groupOutput, Value: 5, Usage: "`N` guesses for --json and --html"},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "`FILE` for a page with the guesses; it needs no network"},
 			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag()),
 	}
 }
@@ -49,13 +52,17 @@ type lensToken struct {
 	Position int    `json:"position"`
 	ID       int32  `json:"id"` // negative: of a soft prompt
 	Text     string `json:"text"`
+	// Next is what comes next in the text, unless nothing does.
+	Next *string `json:"next,omitempty"`
 }
 
-// lensPlace is a hook, with guesses and divergence by token.
+// lensPlace is a hook, with guesses, divergence, and the probability of what comes next, by
+// token.
 type lensPlace struct {
 	Hook    string        `json:"hook"`
 	Guesses [][]lensGuess `json:"guesses"`
 	KL      []float64     `json:"kl"`
+	Next    []*float64    `json:"next"`
 }
 
 type lensGuess struct {
@@ -101,31 +108,62 @@ func (p *program) lens(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := lensReport{Model: b.name}
-	for t := range length {
-		if positions.Test(uint(t)) {
-			id := int32(t - with.virtual()) // below 0: of a soft prompt
-			if id >= 0 {
-				id = ids[0][id]
-			}
-			r.Tokens = append(r.Tokens, lensToken{t, id, b.piece(id)})
-		}
-	}
+	r := lensReport{Model: b.name, Tokens: b.lensTokens(ids[0], with.virtual(), positions)}
 	for _, l := range lens {
-		place := lensPlace{Hook: l.Hook, KL: l.KL[0]}
-		for _, guesses := range l.Top[0] {
-			var list []lensGuess
-			for _, g := range guesses {
-				list = append(list, lensGuess{g.Token, b.piece(g.Token), math.Exp(g.LogProb)})
-			}
-			place.Guesses = append(place.Guesses, list)
+		r.Places = append(r.Places, b.lensPlace(l))
+	}
+	if name := c.String("html"); name != "" {
+		if err := writeView(name, r.page()); err != nil {
+			return fmt.Errorf("--html: %w", err)
 		}
-		r.Places = append(r.Places, place)
 	}
 	if c.Bool("json") {
 		return writeJSON(out.result, r)
 	}
-	return r.print(out.result)
+	if err := r.print(out.result); err != nil {
+		return err
+	}
+	if name := c.String("html"); name != "" {
+		fmt.Fprintf(out.result, "wrote %s\n", name)
+	}
+	return nil
+}
+
+// lensTokens are the tokens at some positions, behind those of a soft prompt.
+func (b *base) lensTokens(ids []int32, virtual int, positions *bitset.BitSet) []lensToken {
+	var list []lensToken
+	for t := range virtual + len(ids) {
+		if !positions.Test(uint(t)) {
+			continue
+		}
+		token := lensToken{Position: t, ID: int32(t - virtual)}
+		if t >= virtual {
+			token.ID = ids[t-virtual]
+		}
+		token.Text = b.piece(token.ID)
+		if next := t + 1 - virtual; next >= 0 && next < len(ids) {
+			text := b.piece(ids[next])
+			token.Next = &text
+		}
+		list = append(list, token)
+	}
+	return list
+}
+
+// lensPlace names the guesses of the first sequence.
+func (b *base) lensPlace(l interp.Lens) lensPlace {
+	place := lensPlace{Hook: l.Hook, KL: l.KL[0]}
+	for _, guesses := range l.Top[0] {
+		var list []lensGuess
+		for _, g := range guesses {
+			list = append(list, lensGuess{g.Token, b.piece(g.Token), math.Exp(g.LogProb)})
+		}
+		place.Guesses = append(place.Guesses, list)
+	}
+	for _, log := range l.Next[0] {
+		place.Next = append(place.Next, number(math.Exp(log)))
+	}
+	return place
 }
 
 // piece is what a token stands for in a text.
@@ -149,7 +187,7 @@ func (r *lensReport) print(w io.Writer) error {
 	}
 	fmt.Fprintln(table, "KL")
 	for _, p := range r.Places {
-		fmt.Fprintf(table, "%s\t", strings.TrimPrefix(p.Hook, "blocks."))
+		fmt.Fprintf(table, "%s\t", shortHook(p.Hook))
 		for _, guesses := range p.Guesses {
 			fmt.Fprintf(table, "%s %.2f\t", cell(guesses[0].Text), guesses[0].Probability)
 		}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/bits-and-blooms/bitset"
+
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -19,6 +21,9 @@ type Lens struct {
 	// KL is how far the distribution is from that at the end, in nats, by sequence and
 	// position.
 	KL [][]float64
+	// Next is the logarithm of the probability of the token that does come next, by sequence
+	// and position; NaN where none does, or one of a soft prompt.
+	Next [][]float64
 }
 
 // Guess is a token with the logarithm of its probability.
@@ -45,25 +50,48 @@ func LogitLens(ctx context.Context, m *transformer.Model, ids [][]int32, top int
 	if err != nil {
 		return nil, err
 	}
+	next := followers(trace.Tokens, o.Positions)
 	var all []Lens
 	for _, hook := range append(hooks[1:], last) {
 		logits, err := r.LogitsOf(ctx, trace.Activations[hook].Values)
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
-		all = append(all, readLens(hook, logits, trace.Logits, top))
+		all = append(all, readLens(hook, logits, trace.Logits, next, top))
 	}
 	return all, r.Close()
 }
 
-// readLens compares logits with the final ones.
-func readLens(hook string, logits []float32, final Activation, top int) Lens {
+// followers are the tokens behind those at some positions, −1 where there is none.
+func followers(tokens [][]int32, positions *bitset.BitSet) []int32 {
+	var next []int32
+	for _, seq := range tokens {
+		for t := range seq {
+			switch {
+			case !has(positions, t):
+			case t+1 < len(seq):
+				next = append(next, max(-1, seq[t+1]))
+			default:
+				next = append(next, -1)
+			}
+		}
+	}
+	return next
+}
+
+// readLens compares logits with the final ones, and with the tokens that come next.
+func readLens(hook string, logits []float32, final Activation, next []int32, top int) Lens {
 	batch, length, vocab := final.Shape[0], final.Shape[1], final.Shape[2]
-	lens := Lens{Hook: hook, Top: make([][][]Guess, batch), KL: make([][]float64, batch)}
+	lens := Lens{hook, make([][][]Guess, batch), make([][]float64, batch), make([][]float64, batch)}
 	for row := range batch * length {
 		s, now, end := row/length, logits[row*vocab:][:vocab], final.Values[row*vocab:][:vocab]
 		lens.Top[s] = append(lens.Top[s], guesses(now, top))
 		lens.KL[s] = append(lens.KL[s], divergence(end, now))
+		log := math.NaN()
+		if next[row] >= 0 {
+			log = LogProb(now, next[row])
+		}
+		lens.Next[s] = append(lens.Next[s], log)
 	}
 	return lens
 }

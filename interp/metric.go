@@ -93,6 +93,11 @@ func LogitDiff(right, wrong []int32) Metric {
 	}
 }
 
+// LogProb is the logarithm of a token's probability, given the logits of all tokens.
+func LogProb(logits []float32, token int32) float64 {
+	return float64(logits[token]) - logSumExp(logits)
+}
+
 // logSumExp is log Σ exp(x).
 func logSumExp(x []float32) float64 {
 	top := float64(x[0])
