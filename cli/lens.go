@@ -8,7 +8,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/bits-and-blooms/bitset"
 	"github.com/urfave/cli/v2"
 
 	"github.com/gpupeft/gpupeft/interp"
@@ -108,7 +107,7 @@ func (p *program) lens(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := lensReport{Model: b.name, Tokens: b.lensTokens(ids[0], with.virtual(), positions)}
+	r := lensReport{Model: b.name, Tokens: b.lensTokens(ids[0], with.virtual(), positions.Test)}
 	for _, l := range lens {
 		r.Places = append(r.Places, b.lensPlace(l))
 	}
@@ -130,10 +129,10 @@ func (p *program) lens(c *cli.Context) error {
 }
 
 // lensTokens are the tokens at some positions, behind those of a soft prompt.
-func (b *base) lensTokens(ids []int32, virtual int, positions *bitset.BitSet) []lensToken {
+func (b *base) lensTokens(ids []int32, virtual int, keep func(position uint) bool) []lensToken {
 	var list []lensToken
 	for t := range virtual + len(ids) {
-		if !positions.Test(uint(t)) {
+		if !keep(uint(t)) {
 			continue
 		}
 		token := lensToken{Position: t, ID: int32(t - virtual)}

@@ -35,11 +35,7 @@ type Guess struct {
 // LogitLens reads the stream before every layer, and behind the last, at the positions
 // of o, and returns the top guesses of each.
 func LogitLens(ctx context.Context, m *transformer.Model, ids [][]int32, top int, o Options) ([]Lens, error) {
-	last := transformer.Site{Layer: len(m.Config.Layers) - 1, Point: transformer.ResidPost}.String()
-	hooks := []string{last}
-	for l := range m.Config.Layers {
-		hooks = append(hooks, transformer.Site{Layer: l, Point: transformer.ResidPre}.String())
-	}
+	hooks := streamHooks(m.Config)
 	o.Hooks, o.Metric, o.StopAtLayer = hooks, nil, 0
 	trace, err := Capture(ctx, m, ids, o)
 	if err != nil {
@@ -52,7 +48,7 @@ func LogitLens(ctx context.Context, m *transformer.Model, ids [][]int32, top int
 	}
 	next := followers(trace.Tokens, o.Positions)
 	var all []Lens
-	for _, hook := range append(hooks[1:], last) {
+	for _, hook := range hooks {
 		logits, err := r.LogitsOf(ctx, trace.Activations[hook].Values)
 		if err != nil {
 			return nil, errors.Join(err, r.Close())

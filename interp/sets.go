@@ -47,3 +47,12 @@ func ParseSet(list string) (*bitset.BitSet, error) {
 
 // has says whether a set has a member; nil is the set of all.
 func has(set *bitset.BitSet, i int) bool { return set == nil || set.Test(uint(i)) }
+
+// textPositions are those of a text's tokens, behind a soft prompt's.
+func textPositions(adapters []transformer.Adapter, tokens int) *bitset.BitSet {
+	set := bitset.New(0)
+	for t := range tokens {
+		set.Set(uint(virtualTokens(adapters) + t))
+	}
+	return set
+}
