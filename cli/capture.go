@@ -51,8 +51,12 @@ func (p *program) captureCommand() *cli.Command {
 
 // textFlags say what text to look at.
 func textFlags() []cli.Flag {
+	return append([]cli.Flag{modelFlag(), adaptersFlag(), promptScaleFlag()}, inputFlags()...)
+}
+
+// inputFlags are those of the text alone.
+func inputFlags() []cli.Flag {
 	return []cli.Flag{
-		modelFlag(), adaptersFlag(), promptScaleFlag(),
 		&cli.IntFlag{Name: "task", Category: groupInput, Usage: "`N` of a prompt for several tasks"},
 		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Category: groupInput, Usage: "`TEXT` to look at; - reads it from standard input"},
 		&cli.StringFlag{Name: "prompt-file", Category: groupInput, Usage: "`FILE` with the text"},

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/interp/view"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
 )
@@ -18,9 +21,15 @@ for, its values by layer, and which formats it can be converted to.
 With --model, the vectors of a soft prompt are compared with the model's embeddings:
 the tokens are those with the largest cosine.
 
+--html makes a page of what the adapter changes inside its model, on a text or on random
+tokens: the scores of all heads without and with it, how far the layers come apart, the
+attention to a soft prompt, what its vectors say, and the directions of a LoRA's change.
+It is what inspect-heads --diff shows. Without --model, the model is the built-in one.
+
 Examples:
    gpupeft inspect-adapter adapter
-   gpupeft inspect-adapter --model llama prompt`
+   gpupeft inspect-adapter --model llama prompt
+   gpupeft inspect-adapter --model llama --html tuning.html -p "Review: The soup was cold." prompt`
 
 func (p *program) inspectAdapterCommand() *cli.Command {
 	return &cli.Command{
@@ -28,11 +37,12 @@ func (p *program) inspectAdapterCommand() *cli.Command {
 		Usage:       "say what an adapter is and holds",
 		UsageText:   "gpupeft inspect-adapter [options] DIR",
 		Description: inspectAdapterDescription,
-		Flags: []cli.Flag{
-			modelFlag(),
+		Flags: slices.Concat([]cli.Flag{modelFlag(), promptScaleFlag()}, inputFlags(), randomFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "ablate", Category: groupScores, DisableDefaultText: true, Usage: "with --html, add what removing each head does: two runs for each"},
 			&cli.IntFlag{Name: "top", Value: 3, Category: groupOutput, Usage: "`N` nearest tokens of each vector"},
-			deviceFlag(), jsonFlag("print one JSON object"), quietFlag(),
-		},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "`FILE` for a page with what the adapter changes inside the model; it needs no network"},
+			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag(),
+		}),
 		Action: p.inspectAdapter,
 	}
 }
@@ -47,6 +57,7 @@ type inspected struct {
 	Settings peft.Config       `json:"settings"`
 	Parts    []peft.PartNorm   `json:"parts"`
 	Prompt   [][]nearToken     `json:"prompt,omitempty"` // the nearest tokens of each vector
+	Tuning   *tuningReport     `json:"tuning,omitempty"` // with --html
 	Writable map[string]string `json:"writable"`         // by format: "" or why not
 	Warnings []string          `json:"warnings,omitempty"`
 }
@@ -66,6 +77,9 @@ func (p *program) inspectAdapter(c *cli.Context) error {
 	case c.Int("top") < 1:
 		return usagef("--top %d: want at least 1", c.Int("top"))
 	}
+	if err := checkRandom(c); err != nil {
+		return err
+	}
 	config, err := optionalConfig(c)
 	if err != nil {
 		return err
@@ -84,25 +98,24 @@ func (p *program) inspectAdapter(c *cli.Context) error {
 		}
 	}
 	out := p.output(c)
-	if prompt, ok := s.Prompt(); ok && config != nil {
-		if r.Prompt, err = p.nearest(c, out, prompt); err != nil {
+	if prompt, ok := s.Prompt(); ok && config != nil || c.String("html") != "" {
+		if err := p.inspectWith(c, out, s, prompt, &r); err != nil {
 			return err
 		}
 	}
 	if c.Bool("json") {
 		return writeJSON(out.result, r)
 	}
-	return r.print(out.result)
+	if err := r.print(out.result); err != nil || c.String("html") == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(out.result, "\nwrote %s\n", c.String("html"))
+	return err
 }
 
 // nearest compares the vectors of a soft prompt with the model's embeddings.
-func (p *program) nearest(c *cli.Context, out *output, prompt peft.Matrix) ([][]nearToken, error) {
-	b, err := openBase(c, out)
-	if err != nil {
-		return nil, err
-	}
-	defer b.Close()
-	near, err := peft.NearestTokens(c.Context, b.model, prompt, c.Int("top"))
+func (b *base) nearest(ctx context.Context, prompt peft.Matrix, top int) ([][]nearToken, error) {
+	near, err := peft.NearestTokens(ctx, b.model, prompt, top)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +130,52 @@ func (p *program) nearest(c *cli.Context, out *output, prompt peft.Matrix) ([][]
 		}
 	}
 	return all, nil
+}
+
+// inspectWith looks at an adapter in its model.
+func (p *program) inspectWith(c *cli.Context, out *output, s *peft.State, prompt peft.Matrix, r *inspected) error {
+	b, err := openBase(c, out)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if len(prompt.Shape) > 0 {
+		if r.Prompt, err = b.nearest(c.Context, prompt, c.Int("top")); err != nil {
+			return err
+		}
+	}
+	if c.String("html") == "" {
+		return nil
+	}
+	m, err := s.Load(c.Context, b.model, peft.LoadOptions{PromptScale: peft.PromptScale(c.String("prompt-scale")), Warn: func(w string) { out.warn("%s: %s", r.Adapter, w) }})
+	if err != nil {
+		return fmt.Errorf("%s in model %s: %w", r.Adapter, b.name, err)
+	}
+	defer m.Close()
+	of := newHeadReport(b, []string{r.Adapter})
+	with := setOf(m)
+	o, err := p.headInput(c, b, with, of)
+	if err != nil {
+		return err
+	}
+	if r.Tuning, err = b.compareTuned(c, with, of, o); err != nil {
+		return err
+	}
+	return r.Tuning.writePage(c, b, with, []view.Section{r.partTable()})
+}
+
+// partTable lists the adapter's values by layer.
+func (r *inspected) partTable() view.Table {
+	t := view.Table{Title: "Values", Columns: []string{"part", "values", "norm", "change of weights"},
+		About: fmt.Sprintf("%s, %s values, in the format %s.", describeState(r.Settings), thousands(r.Params), r.Format)}
+	for _, part := range r.Parts {
+		change := ""
+		if part.Change > 0 {
+			change = fmt.Sprintf("%.4g", part.Change)
+		}
+		t.Rows = append(t.Rows, []string{part.Name, thousands(part.Values), fmt.Sprintf("%.4g", part.Norm), change})
+	}
+	return t
 }
 
 func (r *inspected) print(w io.Writer) error {
@@ -152,16 +211,17 @@ func (r *inspected) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return r.printPrompt(w)
+	return printNearest(w, r.Prompt)
 }
 
-func (r *inspected) printPrompt(w io.Writer) error {
-	if len(r.Prompt) == 0 {
+// printNearest shows the tokens near the vectors of a soft prompt, if there are any.
+func printNearest(w io.Writer, near [][]nearToken) error {
+	if len(near) == 0 {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\nvector\tnearest tokens (cosine)\n")
-	for i, list := range r.Prompt {
+	for i, list := range near {
 		var texts []string
 		for _, n := range list {
 			texts = append(texts, fmt.Sprintf("%q %.2f", n.Text, n.Cosine))

@@ -25,11 +25,16 @@ what a head would have that looked at all tokens alike.
 
 Without a text, the tokens are random and repeated, which shows induction at its clearest.
 
+--diff compares the model without and with --adapter: the scores of all heads, the logits'
+parts, how far the layers come apart (KL through the logit lens), the attention to a soft
+prompt, what its vectors say, and the directions of a LoRA's change of weights.
+
 Examples:
-   gpupeft inspect-heads
+   gpupeft inspect-heads --html heads.html
    gpupeft inspect-heads --model llama-q4_0.gguf --random 50 --batch 10 --json > heads.json
    gpupeft inspect-heads --model llama --adapter adapter -p "When Mary and John went to the \
-      shop, John gave a drink to" --target " Mary" --foil " John" --ablate`
+      shop, John gave a drink to" --target " Mary" --foil " John" --ablate
+   gpupeft inspect-heads --model llama --adapter adapter --diff --html tuning.html`
 
 func (p *program) inspectHeadsCommand() *cli.Command {
 	return &cli.Command{
@@ -38,13 +43,11 @@ func (p *program) inspectHeadsCommand() *cli.Command {
 		UsageText:   "gpupeft inspect-heads [options]",
 		Description: inspectHeadsDescription,
 		Action:      p.inspectHeads,
-		Flags: append(textFlags(),
-			&cli.IntFlag{Name: "random", Category: groupInput, Value: 50, Usage: "without a text: `N` random tokens, twice"},
-			&cli.IntFlag{Name: "batch", Category: groupInput, Value: 10, Usage: "`N` random sequences"},
-			&cli.Uint64Flag{Name: "seed", Category: groupInput, Usage: "the same `N` gives the same random tokens"},
+		Flags: append(append(textFlags(), randomFlags()...),
 			&cli.StringFlag{Name: "target", Category: groupInput, DefaultText: "each next token", Usage: "`TOKEN`, as text or id, whose logit after the text is attributed"},
 			&cli.StringFlag{Name: "foil", Category: groupInput, Usage: "`TOKEN` whose logit is subtracted from the target's"},
 			&cli.StringFlag{Name: "corrupted", Category: groupInput, Usage: "`TEXT` of as many tokens, with another answer: adds the attribution of the difference to heads"},
+			&cli.BoolFlag{Name: "diff", Category: groupScores, DisableDefaultText: true, Usage: "what --adapter changes inside: all scores without and with it, and more"},
 			&cli.BoolFlag{Name: "ablate", Category: groupScores, DisableDefaultText: true, Usage: "add what removing each head does: one run for each"},
 			&cli.BoolFlag{Name: "weights", Category: groupScores, Value: true, Usage: "add the copying scores of the weights; --weights=false leaves them out"},
 			&cli.BoolFlag{Name: "composition", Category: groupScores, DisableDefaultText: true, Usage: "add how much each head reads of each earlier one"},
@@ -62,6 +65,23 @@ func (p *program) inspectHeadsCommand() *cli.Command {
 }
 
 const groupScores = "2. Scores"
+
+// randomFlags say what to look at without a text.
+func randomFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "random", Category: groupInput, Value: 50, Usage: "without a text: `N` random tokens, twice"},
+		&cli.IntFlag{Name: "batch", Category: groupInput, Value: 10, Usage: "`N` random sequences"},
+		&cli.Uint64Flag{Name: "seed", Category: groupInput, Usage: "the same `N` gives the same random tokens"},
+	}
+}
+
+// checkRandom checks randomFlags.
+func checkRandom(c *cli.Context) error {
+	if c.Int("random") < 1 || c.Int("batch") < 1 {
+		return usagef("--random %d --batch %d: want at least 1 of each", c.Int("random"), c.Int("batch"))
+	}
+	return nil
+}
 
 // headReport is the result of inspect-heads --json.
 type headReport struct {
@@ -84,6 +104,7 @@ type headReport struct {
 	Composition *composition            `json:"composition,omitempty"`
 	Warnings    []string                `json:"warnings,omitempty"`
 
+	config   *transformer.Config
 	seconds  float64
 	text     bool
 	share    int // query heads for each key head
@@ -122,9 +143,8 @@ func (p *program) inspectHeads(c *cli.Context) error {
 	}
 	defer b.Close()
 	defer with.Close()
-	cfg := b.model.Config
-	r := &headReport{Model: b.name, Type: mainType(b.model), Params: b.model.Params(), Device: b.backend.Info(), Adapters: c.StringSlice("adapter"),
-		Layers: len(cfg.Layers), Heads: cfg.Heads, KVHeads: cfg.KVHeads, share: cfg.Heads / cfg.KVHeads, selected: selected}
+	r := newHeadReport(b, c.StringSlice("adapter"))
+	r.selected = selected
 	o, err := p.headInput(c, b, with, r)
 	if err != nil {
 		return err
@@ -132,6 +152,9 @@ func (p *program) inspectHeads(c *cli.Context) error {
 	b.explain(out)
 	for _, w := range r.Warnings {
 		out.warn("%s", w)
+	}
+	if c.Bool("diff") {
+		return p.inspectTuning(c, out, b, with, r, o)
 	}
 	start := time.Now()
 	if r.found, err = interp.InspectHeads(c.Context, b.model, r.Tokens, o); err != nil {
@@ -151,18 +174,32 @@ func (p *program) inspectHeads(c *cli.Context) error {
 	return r.print(c, out)
 }
 
+// newHeadReport describes the model.
+func newHeadReport(b *base, adapters []string) *headReport {
+	c := b.model.Config
+	return &headReport{Model: b.name, Type: mainType(b.model), Params: b.model.Params(), Device: b.backend.Info(), Adapters: adapters,
+		Layers: len(c.Layers), Heads: c.Heads, KVHeads: c.KVHeads, config: c, share: c.Heads / c.KVHeads}
+}
+
 func checkHeads(c *cli.Context) error {
 	switch {
-	case c.Int("random") < 1 || c.Int("batch") < 1:
-		return usagef("--random %d --batch %d: want at least 1 of each", c.Int("random"), c.Int("batch"))
 	case c.Int("top") < 1:
 		return usagef("--top %d: want at least 1", c.Int("top"))
 	case c.String("foil") != "" && c.String("target") == "":
 		return usagef("--foil without --target")
 	case c.String("corrupted") != "" && c.String("target") == "":
 		return usagef("--corrupted without --target, and --foil: the difference to attribute")
+	case !c.Bool("diff"):
+		return checkRandom(c)
+	case len(c.StringSlice("adapter")) == 0:
+		return usagef("--diff without --adapter: what to compare with the bare model")
 	}
-	return nil
+	for _, name := range []string{"composition", "score", "layers", "heads", "csv", "out", "png"} {
+		if c.IsSet(name) {
+			return usagef("--%s: not with --diff, which has --json and --html", name)
+		}
+	}
+	return checkRandom(c)
 }
 
 // fill turns what was found into the report.
@@ -328,6 +365,9 @@ func (r *headReport) headline(w io.Writer) {
 	if len(r.Adapters) > 0 {
 		what += ", with " + strings.Join(r.Adapters, ", ")
 	}
-	fmt.Fprintf(w, "model   %s, %s parameters, %s; %s of %s (%d for keys), on %s\ninput   %s; %.1f s\n", r.Model, thousands(r.Params), r.Type,
-		count(r.Layers, "layer"), count(r.Heads, "head"), r.KVHeads, r.Device.Kind, what, r.seconds)
+	if r.seconds > 0 {
+		what += fmt.Sprintf("; %.1f s", r.seconds)
+	}
+	fmt.Fprintf(w, "model   %s, %s parameters, %s; %s of %s (%d for keys), on %s\ninput   %s\n", r.Model, thousands(r.Params), r.Type,
+		count(r.Layers, "layer"), count(r.Heads, "head"), r.KVHeads, r.Device.Kind, what)
 }

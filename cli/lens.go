@@ -153,16 +153,21 @@ func (b *base) lensTokens(ids []int32, virtual int, keep func(position uint) boo
 func (b *base) lensPlace(l interp.Lens) lensPlace {
 	place := lensPlace{Hook: l.Hook, KL: l.KL[0]}
 	for _, guesses := range l.Top[0] {
-		var list []lensGuess
-		for _, g := range guesses {
-			list = append(list, lensGuess{g.Token, b.piece(g.Token), math.Exp(g.LogProb)})
-		}
-		place.Guesses = append(place.Guesses, list)
+		place.Guesses = append(place.Guesses, b.guesses(guesses))
 	}
 	for _, log := range l.Next[0] {
 		place.Next = append(place.Next, number(math.Exp(log)))
 	}
 	return place
+}
+
+// guesses gives tokens their texts.
+func (b *base) guesses(list []interp.Guess) []lensGuess {
+	var all []lensGuess
+	for _, g := range list {
+		all = append(all, lensGuess{g.Token, b.piece(g.Token), math.Exp(g.LogProb)})
+	}
+	return all
 }
 
 // piece is what a token stands for in a text.

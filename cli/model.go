@@ -158,6 +158,7 @@ func readAdapter(flag, name string, config *transformer.Config) (*peft.State, er
 type adapterSet struct {
 	methods  []peft.Method
 	adapters []transformer.Adapter
+	factors  []float64 // by method; nil: all 1
 }
 
 // setOf holds a method that may be nil, which the set doesn't close.
@@ -165,7 +166,7 @@ func setOf(m peft.Method) *adapterSet {
 	if m == nil {
 		return &adapterSet{}
 	}
-	return &adapterSet{[]peft.Method{m}, []transformer.Adapter{m}}
+	return &adapterSet{methods: []peft.Method{m}, adapters: []transformer.Adapter{m}}
 }
 
 // openAdapters loads the adapters of --adapter, each DIR or DIR:FACTOR; none without it.
@@ -188,7 +189,7 @@ func (s *adapterSet) add(c *cli.Context, out *output, value string, model *trans
 	if err != nil {
 		return err
 	}
-	s.methods = append(s.methods, m)
+	s.methods, s.factors = append(s.methods, m), append(s.factors, factor)
 	var a transformer.Adapter = m
 	if factor != 1 {
 		if a, err = peft.Scaled(m, factor); err != nil {
@@ -212,6 +213,14 @@ func splitFactor(value string) (name string, factor float64, err error) {
 		return "", 0, usagef("%s: no factor", value)
 	}
 	return value[:i], factor, nil
+}
+
+// factor is what a method's additions are multiplied by.
+func (s *adapterSet) factor(i int) float64 {
+	if s.factors == nil {
+		return 1
+	}
+	return s.factors[i]
 }
 
 // virtual is the number of virtual tokens in front of a sequence, and taken that of
