@@ -308,20 +308,32 @@ func (p *program) answers(c *cli.Context, b *base, r *headReport, o *interp.Insp
 	}
 	o.Metric = interp.Sum(o.Terms...)
 	if text := c.String("corrupted"); text != "" {
-		tok, err := b.needTokens()
+		if len(r.Tokens) != 1 {
+			return usagef("--corrupted: needs a text to compare with")
+		}
+		ids, err := b.corrupted(text, r.Tokens[0])
 		if err != nil {
 			return err
-		}
-		ids, err := data.EncodePrompt(tok, text)
-		if err != nil {
-			return fmt.Errorf("--corrupted: %w", err)
-		}
-		if len(ids) != len(r.Tokens[0]) || len(r.Tokens) != 1 {
-			return usagef("--corrupted: %s, and the text has %d", count(len(ids), "token"), len(r.Tokens[0]))
 		}
 		o.Corrupted = [][]int32{ids}
 	}
 	return nil
+}
+
+// corrupted reads --corrupted, which has as many tokens as the clean text.
+func (b *base) corrupted(text string, clean []int32) ([]int32, error) {
+	tok, err := b.needTokens()
+	if err != nil {
+		return nil, err
+	}
+	ids, err := data.EncodePrompt(tok, text)
+	if err != nil {
+		return nil, fmt.Errorf("--corrupted: %w", err)
+	}
+	if len(ids) != len(clean) {
+		return nil, usagef("--corrupted: %s, and the text has %d", count(len(ids), "token"), len(clean))
+	}
+	return ids, nil
 }
 
 // token reads a flag's token: a text that is one token, or an id.
