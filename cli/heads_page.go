@@ -21,6 +21,7 @@ var aboutScores = map[string]string{
 	interp.Induction:            "Attention to the token that followed the same token one period earlier.",
 	interp.InductionArena:       "The same over the whole diagonal, as ARENA has it.",
 	interp.InductionText:        "Attention to the tokens that followed earlier copies of a token.",
+	interp.PrefixMatch:          "Olsson et al.'s prefix matching: the same on 25 random tokens, four times.",
 	interp.PreviousMul:          "TransformerLens' detect_head for the previous token: the share of attention that goes there.",
 	interp.DuplicateMul:         "TransformerLens' detect_head for duplicate tokens: the share of attention that goes there.",
 	interp.InductionMul:         "TransformerLens' detect_head for induction: the share of attention that goes there.",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,6 +161,9 @@ func (p *program) inspectHeads(c *cli.Context) error {
 	if r.found, err = interp.InspectHeads(c.Context, b.model, r.Tokens, o); err != nil {
 		return err
 	}
+	if err := r.prefixMatching(c, b, with); err != nil {
+		return err
+	}
 	r.seconds = time.Since(start).Seconds()
 	r.fill()
 	if _, err := r.names(); err != nil {
@@ -200,6 +204,21 @@ func checkHeads(c *cli.Context) error {
 		}
 	}
 	return checkRandom(c)
+}
+
+// prefixMatching adds Olsson's score, which has random tokens of its own, if these fit.
+func (r *headReport) prefixMatching(c *cli.Context, b *base, with *adapterSet) error {
+	if r.text || b.fits(with, interp.PrefixMatchingTokens) != nil {
+		return nil
+	}
+	o := interp.PatternOptions{Adapters: with.adapters, Task: c.Int("task")}
+	s, err := interp.PrefixMatching(c.Context, b.model, r.Settings.Batch, b.bos(), b.special(), r.Settings.Seed, o)
+	if err != nil {
+		return err
+	}
+	maps.Copy(r.found.Scores, s.Scores)
+	maps.Copy(r.found.Baseline, s.Baseline)
+	return nil
 }
 
 // fill turns what was found into the report.

@@ -44,6 +44,7 @@ const (
 	EntropyNormalized = "entropy_normalized" // the same over the logarithm of the number of keys up to i, i ≥ 1
 	Locality          = "locality"           // Σ_j P[i,j]·(i−j), the mean distance
 	Prompt            = "prompt"             // Σ_j P[i,j] over the keys of a soft prompt or prefix
+	PrefixMatch       = "prefix_matching"    // InductionText on other tokens: see PrefixMatching
 )
 
 // PatternOptions says what sequences are.
@@ -86,6 +87,33 @@ func RepeatedTokens(c *transformer.Config, sequences, n int, bos int32, skip []i
 		all[s] = append(append(all[s], half...), half...)
 	}
 	return all
+}
+
+// How often and how many tokens repeat in Olsson's test, and how long its sequences are.
+const (
+	prefixRepeats        = 4
+	prefixPeriod         = 25
+	PrefixMatchingTokens = 1 + prefixRepeats*prefixPeriod
+)
+
+// PrefixMatching is the score of Olsson et al. 2022 (arXiv 2209.11895), under which heads count
+// as induction heads: on sequences of bos and 25 random tokens, four times, the attention from
+// a token to those that followed the same token in earlier repeats. The result has the one
+// score PrefixMatch. The options' Period and BOS don't matter; the others are RepeatedTokens'.
+func PrefixMatching(ctx context.Context, m *transformer.Model, sequences int, bos int32, skip []int32, seed uint64, o PatternOptions) (*PatternScores, error) {
+	ids := RepeatedTokens(m.Config, sequences, prefixPeriod, bos, skip, seed)
+	for i, seq := range ids {
+		period := seq[len(seq)-prefixPeriod:]
+		for range prefixRepeats - 2 {
+			ids[i] = append(ids[i], period...)
+		}
+	}
+	o.Period, o.BOS = 0, false
+	s, err := Patterns(ctx, m, ids, o)
+	if err != nil {
+		return nil, err
+	}
+	return &PatternScores{map[string]Table{PrefixMatch: s.Scores[InductionText]}, map[string][]float64{PrefixMatch: s.Baseline[InductionText]}}, nil
 }
 
 // Patterns computes all scores of attention patterns in one forward pass, without

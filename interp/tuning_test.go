@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/gpupeft/gpupeft/internal/golden"
 	"github.com/gpupeft/gpupeft/interp"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/tensor"
@@ -315,4 +316,46 @@ func TestCompareTuned(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPrefixMatching compares with sums over captured patterns.
+func TestPrefixMatching(t *testing.T) {
+	b := tensor.NewCPU(0)
+	defer b.Close()
+	m := golden.Load(t, "llama2").Model(t, b)
+	got, err := interp.PrefixMatching(t.Context(), m, 2, 1, []int32{0, 2}, 3, interp.PatternOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := interp.RepeatedTokens(m.Config, 2, 25, 1, []int32{0, 2}, 3)
+	for i := range ids {
+		ids[i] = append(ids[i], ids[i][1:]...)
+	}
+	if len(ids[0]) != interp.PrefixMatchingTokens {
+		t.Fatalf("%d tokens", len(ids[0]))
+	}
+	trace := capture(t, m, ids, interp.Options{Hooks: []string{"*.hook_pattern"}})
+	for l, heads := range got.Scores[interp.PrefixMatch] {
+		p := trace.Activations[transformer.Site{Layer: l, Point: transformer.Pattern}.String()].Values
+		for h, have := range heads {
+			sum, n := 0.0, 0
+			for s, seq := range ids {
+				for i := range seq {
+					repeated := false
+					for j := range i {
+						if seq[j] == seq[i] {
+							repeated = true
+							sum += float64(p[((s*m.Config.Heads+h)*len(seq)+i)*len(seq)+j+1])
+						}
+					}
+					if repeated {
+						n++
+					}
+				}
+			}
+			if math.Abs(have-sum/float64(n)) > 1e-5 {
+				t.Errorf("L%dH%d: %v, want %v", l, h, have, sum/float64(n))
+			}
+		}
+	}
 }
