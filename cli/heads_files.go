@@ -36,7 +36,7 @@ func (r *headReport) write(c *cli.Context, b *base, with *adapterSet) error {
 			return replaceFile(name, func(w io.Writer) error { return r.found.Trace().Write(w, traceMetadata(c, b)) })
 		}},
 		{"html", func(name string) error { return writeView(name, r.page(seen)) }},
-		{"png", func(dir string) error { return r.pictures(dir, seen) }},
+		{"png", func(dir string) error { return r.pictures(dir, view.PNGOptions{Scale: c.Float64("png-scale")}, seen) }},
 	} {
 		if name := c.String(f.flag); name != "" {
 			if err := f.write(name); err != nil {
@@ -53,7 +53,7 @@ func writeView(name string, p view.Page) error {
 }
 
 // pictures draws each score that is shown, and the pattern of the head that is called by it.
-func (r *headReport) pictures(dir string, seen *seenText) error {
+func (r *headReport) pictures(dir string, o view.PNGOptions, seen *seenText) error {
 	names, err := r.names()
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (r *headReport) pictures(dir string, seen *seenText) error {
 		return err
 	}
 	draw := func(name string, m view.Matrix) error {
-		return replaceFile(filepath.Join(dir, name+".png"), func(w io.Writer) error { return view.PNG(w, m, view.PNGOptions{}) })
+		return replaceFile(filepath.Join(dir, name+".png"), func(w io.Writer) error { return view.PNG(w, m, o) })
 	}
 	for _, name := range names {
 		if err := draw(name, r.drawnScore(name).Matrix(r.share)); err != nil {

@@ -61,6 +61,7 @@ func (p *program) inspectHeadsCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Category: groupOutput, Usage: "`FILE`.safetensors for the scores as tensors"},
 			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "`FILE` for a page with all scores and the attention of all heads; it needs no network"},
 			&cli.StringFlag{Name: "png", Category: groupOutput, Usage: "`DIR` for a picture of each score that is shown, and of the best head's attention"},
+			&cli.Float64Flag{Name: "png-scale", Category: groupOutput, Value: 2, Usage: "`N` pixels for each point of a picture, 0.5 to 8"},
 			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag()),
 	}
 }

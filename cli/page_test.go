@@ -116,6 +116,7 @@ func TestInspectHeadsPageOfText(t *testing.T) {
 		"--html /nonexistent/x":        "/nonexistent",
 		"--png " + kept:                "--png",
 		"--png /dev/null/x":            "--png",
+		"--png-scale 9 --png " + dir:   "scale 9",
 		"--score nope --html " + kept:  "not among",
 		"--token-ids 1 --html " + kept: "one token",
 	} {

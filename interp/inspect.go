@@ -3,6 +3,7 @@ package interp
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"github.com/bits-and-blooms/bitset"
@@ -92,7 +93,8 @@ type Ranked struct {
 }
 
 // Top returns the n heads, among those of some layers and with some numbers, that are
-// highest above the baseline in a score. nil is the set of all.
+// highest above the baseline in a score; of AblationScore and AttributionScore, those of the
+// largest effect, whatever its sign. nil is the set of all.
 func (h *Heads) Top(name string, n int, layers, among *bitset.BitSet) []Ranked {
 	var all []Ranked
 	for l, heads := range h.Scores[name] {
@@ -107,7 +109,11 @@ func (h *Heads) Top(name string, n int, layers, among *bitset.BitSet) []Ranked {
 			all = append(all, r)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Ranked) int { return cmp.Compare(b.Score-b.Baseline, a.Score-a.Baseline) })
+	rank := func(r Ranked) float64 { return r.Score - r.Baseline }
+	if name == AblationScore || name == AttributionScore {
+		rank = func(r Ranked) float64 { return math.Abs(r.Score) }
+	}
+	slices.SortStableFunc(all, func(a, b Ranked) int { return cmp.Compare(rank(b), rank(a)) })
 	return all[:min(n, len(all))]
 }
 
