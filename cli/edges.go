@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -148,7 +149,7 @@ func (r *edgesReport) page(b *base) view.Page {
 	for _, ends := range order {
 		graph.Edges = append(graph.Edges, view.Edge{From: ends[0], To: ends[1], Weight: float32(weights[ends])})
 	}
-	return view.Page{Title: "Circuit: " + r.Model, Sections: []view.Section{graph, table}, Facts: []view.Fact{
+	return view.Page{Title: "Circuit: " + filepath.Base(r.Model), Sections: []view.Section{graph, table}, Facts: []view.Fact{
 		{Name: "clean", Value: strings.Join(b.pieces(r.Clean), "")}, {Name: "corrupted", Value: strings.Join(b.pieces(r.Corrupted), "")},
 		{Name: "target", Value: view.Label(b.piece(r.Target))}, {Name: "steps", Value: fmt.Sprint(r.Steps)}, {Name: "made by", Value: "gpupeft " + thisBuild().Version}}}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ var aboutScores = map[string]string{
 
 // page shows everything.
 func (r *headReport) page(seen *seenText) view.Page {
-	p := view.Page{Title: "What the heads do: " + r.Model, Facts: r.facts(), Warnings: r.Warnings}
+	p := view.Page{Title: "What the heads do: " + filepath.Base(r.Model), Facts: r.facts(), Warnings: r.Warnings}
 	p.Sections = append(p.Sections, view.Scores{Title: "Scores", Scores: r.drawnScores(), Group: r.share,
 		About: "A row for each layer, a column for each head. The baseline is what a head would have that looked at all tokens alike."})
 	if r.text {

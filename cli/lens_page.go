@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 
 	"github.com/gpupeft/gpupeft/interp/view"
@@ -12,7 +13,7 @@ import (
 func (r *lensReport) page() view.Page {
 	lens := r.lensView("What each layer would predict")
 	lens.About = "The stream before every layer, and behind the last, read as if it were the end (logit lens)."
-	return view.Page{Title: "Logit lens: " + r.Model, Facts: []view.Fact{{Name: "model", Value: r.Model}, {Name: "made by", Value: "gpupeft " + thisBuild().Version}},
+	return view.Page{Title: "Logit lens: " + filepath.Base(r.Model), Facts: []view.Fact{{Name: "model", Value: r.Model}, {Name: "made by", Value: "gpupeft " + thisBuild().Version}},
 		Sections: []view.Section{lens, r.divergence()}}
 }
 

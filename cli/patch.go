@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -289,7 +290,7 @@ func (r *patchReport) place(p patchedOfAKind, x interp.Ranked) string {
 
 // page shows all parts.
 func (r *patchReport) page() view.Page {
-	p := view.Page{Title: "Patching: " + r.Model, Facts: []view.Fact{
+	p := view.Page{Title: "Patching: " + filepath.Base(r.Model), Facts: []view.Fact{
 		{Name: "clean", Value: fmt.Sprintf("%.3f: the logit of the target%s", r.CleanValue, r.lessFoil())},
 		{Name: "corrupted", Value: fmt.Sprintf("%.3f", r.CorruptedValue)},
 		{Name: "text", Value: strings.Join(r.tokens, "")},

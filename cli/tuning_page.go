@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -28,7 +29,7 @@ func (r *tuningReport) writePage(c *cli.Context, b *base, with *adapterSet, more
 
 // page shows everything.
 func (r *tuningReport) page(seen *seenText, more []view.Section) view.Page {
-	p := view.Page{Title: "What tuning changed: " + r.Model, Facts: r.of.facts(), Warnings: r.Warnings}
+	p := view.Page{Title: "What tuning changed: " + filepath.Base(r.Model), Facts: r.of.facts(), Warnings: r.Warnings}
 	add := func(s ...view.Section) { p.Sections = append(p.Sections, s...) }
 	add(r.scores(), r.divergence(), r.parts())
 	if t := r.missed(); t.Rows != nil {

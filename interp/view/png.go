@@ -43,7 +43,8 @@ func PNG(w io.Writer, m Matrix, o PNGOptions) error {
 		return fmt.Errorf("%d × %d cells take %d × %d pixels, more than %d: give fewer rows and columns, or smaller cells: %w",
 			len(m.Values), len(m.Values[0]), width, height, maxPixels, ErrInput)
 	}
-	return png.Encode(w, p.draw())
+	e := png.Encoder{CompressionLevel: png.BestCompression}
+	return e.Encode(w, p.draw())
 }
 
 // picture is a matrix laid out, in points.
