@@ -35,6 +35,11 @@ type Guess struct {
 // LogitLens reads the stream before every layer, and behind the last, at the positions
 // of o, and returns the top guesses of each.
 func LogitLens(ctx context.Context, m *transformer.Model, ids [][]int32, top int, o Options) ([]Lens, error) {
+	return logitLens(ctx, m, ids, top, o, func(_ string, x []float32) []float32 { return x })
+}
+
+// logitLens reads what translate makes of the stream.
+func logitLens(ctx context.Context, m *transformer.Model, ids [][]int32, top int, o Options, translate func(hook string, x []float32) []float32) ([]Lens, error) {
 	hooks := streamHooks(m.Config)
 	o.Hooks, o.Metric, o.StopAtLayer = hooks, nil, 0
 	trace, err := Capture(ctx, m, ids, o)
@@ -49,7 +54,7 @@ func LogitLens(ctx context.Context, m *transformer.Model, ids [][]int32, top int
 	next := followers(trace.Tokens, o.Positions)
 	var all []Lens
 	for _, hook := range hooks {
-		logits, err := r.LogitsOf(ctx, trace.Activations[hook].Values)
+		logits, err := r.LogitsOf(ctx, translate(hook, trace.Activations[hook].Values))
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
