@@ -18,8 +18,13 @@ layers above did nothing (logit lens)? Under each token of the text stand the be
 for the token after it, layer by layer, with their probabilities; KL is how far the last
 token's guesses are from the final ones, in nats.
 
+--fit FILE makes a tuned lens of a text, best of some thousand tokens: it says what the stream
+at each layer is likely to be at the end, and is less blind below. --tuned FILE reads with it.
+
 Examples:
    gpupeft lens --model llama -p "The capital of France is"
+   gpupeft lens --model llama --prompt-file book.txt --fit lens.safetensors
+   gpupeft lens --model llama -p "The capital of France is" --tuned lens.safetensors
    gpupeft lens --model llama -p "The capital of France is" --positions 0-5 --html lens.html`
 
 // lensTokens is how many tokens lens shows without --positions.
@@ -35,6 +40,8 @@ func (p *program) lensCommand() *cli.Command {
 		Flags: append(textFlags(),
 			&cli.StringFlag{Name: "positions", Category: groupInput, DefaultText: "the last 6", Usage: "`LIST` of tokens to show: 0,3-5"},
 			&cli.IntFlag{Name: "top", Category: groupOutput, Value: 5, Usage: "`N` guesses for --json and --html"},
+			&cli.StringFlag{Name: "tuned", Category: groupInput, Usage: "`FILE` of a tuned lens, to read with it"},
+			&cli.StringFlag{Name: "fit", Category: groupOutput, Usage: "`FILE`.safetensors to write a tuned lens to, made of the text"},
 			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "`FILE` for a page with the guesses; it needs no network"},
 			deviceFlag(), quantFlag(), jsonFlag("print one JSON object"), quietFlag()),
 	}
@@ -77,6 +84,9 @@ func (p *program) lens(c *cli.Context) error {
 	if c.Int("top") < 1 {
 		return usagef("--top %d: want at least 1", c.Int("top"))
 	}
+	if c.String("fit") != "" && c.String("tuned") != "" {
+		return usagef("--fit with --tuned: want one of them")
+	}
 	positions, err := interp.ParseSet(c.String("positions"))
 	if err != nil {
 		return usagef("--positions: %w", err)
@@ -92,6 +102,9 @@ func (p *program) lens(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.String("fit") != "" {
+		return p.fitLens(c, out, b, with, ids[0])
+	}
 	if err := b.fits(with, len(ids[0])); err != nil {
 		return err
 	}
@@ -103,7 +116,8 @@ func (p *program) lens(c *cli.Context) error {
 		}
 	}
 	b.explain(out)
-	lens, err := interp.LogitLens(c.Context, b.model, ids, c.Int("top"), interp.Options{Positions: positions, Adapters: with.adapters, Task: c.Int("task")})
+	o := interp.Options{Positions: positions, Adapters: with.adapters, Task: c.Int("task")}
+	lens, err := b.readLens(c, ids, o)
 	if err != nil {
 		return err
 	}

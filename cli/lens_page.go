@@ -52,16 +52,17 @@ func (r *lensReport) lensView(title string) view.Lens {
 
 // divergence draws how far each token's guesses are from the final ones.
 func (r *lensReport) divergence() view.Lines {
-	lines := view.Lines{Title: "Divergence from the end", XName: "after", YName: "KL, nats", About: "How far each layer's distribution is from the final one."}
+	lines := view.Lines{Title: "Divergence from the end", XName: "before layer", YName: "KL, nats", About: "How far each layer's distribution is from the final one."}
 	for i, t := range r.Tokens {
 		lines.Series = append(lines.Series, view.Series{Name: fmt.Sprintf("%d %s", t.Position, view.Label(t.Text))})
 		for _, p := range r.Places {
 			lines.Series[i].Values = append(lines.Series[i].Values, float32(p.KL[i]))
 		}
 	}
-	for _, p := range r.Places {
-		lines.X = append(lines.X, shortHook(p.Hook))
+	for l := range r.Places {
+		lines.X = append(lines.X, fmt.Sprint(l))
 	}
+	lines.X[len(lines.X)-1] = "end"
 	return lines
 }
 

@@ -147,3 +147,34 @@ func TestLensPage(t *testing.T) {
 		t.Errorf("exit code %d, %q", r.code, r.err)
 	}
 }
+
+func TestTunedLens(t *testing.T) {
+	dir := t.TempDir()
+	text, lens := write(t, dir, "text.txt", strings.Repeat("Review: Hugo and I ate the soup. Verdict: good. ", 30)), filepath.Join(dir, "lens.safetensors")
+	if r := must(t, "lens", "--device", "cpu", "--prompt-file", text, "--fit", lens); !strings.Contains(r.out, "a lens for 6 places, from ") {
+		t.Errorf("%s", r.out)
+	}
+	type report struct{ Places []struct{ KL []float64 } }
+	args := []string{"lens", "--device", "cpu", "-p", "Review: Hugo ate the soup.", "--json"}
+	plain, tuned := decode[report](t, must(t, args...).out), decode[report](t, must(t, append(args, "--tuned", lens)...).out)
+	last := len(plain.Places[1].KL) - 1
+	if tuned.Places[1].KL[last] >= plain.Places[1].KL[last] || tuned.Places[5].KL[last] > 1e-5 {
+		t.Errorf("KL %v, of the logit lens %v", tuned.Places, plain.Places)
+	}
+	for line, want := range map[string]string{
+		"-p a --tuned /nonexistent":                 "/nonexistent",
+		"-p a --tuned " + text:                      "--tuned",
+		"-p a --fit /nonexistent/x":                 "/nonexistent",
+		"-p a --fit x --tuned y":                    "want one of them",
+		"--fit x":                                   "is missing",
+		"-p a --model " + tiny + " --tuned " + lens: "tokenizer",
+	} {
+		r := run(t, append([]string{"lens", "--device", "cpu"}, strings.Fields(line)...)...)
+		if r.code == 0 || !strings.Contains(r.err, want) {
+			t.Errorf("%s: exit code %d, %q", line, r.code, r.err)
+		}
+	}
+	if r := run(t, "lens", "--device", "cpu", "--model", golden+"/llama2", "--token-ids", "1,5,9", "--tuned", lens); r.code == 0 || !strings.Contains(r.err, "width") {
+		t.Errorf("a lens of another model: exit code %d, %q", r.code, r.err)
+	}
+}

@@ -81,13 +81,14 @@ func (r *tuningReport) scores() view.Scores {
 
 // divergence draws how the two models come apart.
 func (r *tuningReport) divergence() view.Lines {
-	lines := view.Lines{Title: "Divergence by layer", XName: "before", YName: "KL, nats",
+	lines := view.Lines{Title: "Divergence by layer", XName: "before layer", YName: "KL, nats",
 		About: "How far the tuned model's next-token distribution is from the base's, KL(tuned‖base), if the stream were read there as at the end (logit lens)."}
 	mean, last := view.Series{Name: "mean over the text"}, view.Series{Name: "last token"}
-	for _, p := range r.Divergence {
-		lines.X = append(lines.X, shortHook(p.Hook))
+	for l, p := range r.Divergence {
+		lines.X = append(lines.X, fmt.Sprint(l))
 		mean.Values, last.Values = append(mean.Values, float32(p.mean())), append(last.Values, float32(p.last()))
 	}
+	lines.X[len(lines.X)-1] = "end"
 	lines.Series = []view.Series{mean, last}
 	return lines
 }

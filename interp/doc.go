@@ -32,8 +32,13 @@
 // Heads are scored by their patterns ([Patterns]: previous token, induction, …, in one pass
 // that never holds a pattern), by their weights ([Copying], [Composition]), by what they add
 // to logits ([Direct]), and by what happens without them ([Ablation], [AttributionPatch]);
-// [InspectHeads] does all. [Sweep] runs any list of edits. Of models with a small vocabulary,
-// [FullCircuits] and [KeyCircuit] write a head's part out as tables of token by token.
+// [InspectHeads] does all. [Sweep] runs any list of edits. [LogitLens] and [TunedLens] say what
+// each layer would predict, [Edges] which ways through the model matter. Of models with a small
+// vocabulary, [FullCircuits] and [KeyCircuit] write a head's part out as tables of token by token.
+//
+// [CompareTuned] says what adapters change: all scores, how far the layers come apart
+// ([LensDivergence]), the attention to a soft prompt ([PromptAttention]); a LoRA's change of
+// weights is taken apart by [SingularDirections].
 //
 // Sets of heads, layers and positions are bit sets, made by [Of] or [ParseSet]; nil is the
 // set of all. Heads of hook_k and hook_v are key heads, several query heads reading each:
