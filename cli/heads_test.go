@@ -77,7 +77,7 @@ func TestInspectHeads(t *testing.T) {
 func TestInspectHeadsOfText(t *testing.T) {
 	r := must(t, "inspect-heads", "--device", "cpu", "-p", "Review: Hugo and I ate the soup. Verdict:", "--target", "good", "--foil", "bad",
 		"--corrupted", "Review: Hugo and I ate the pie. Verdict:", "--score", "dla,attribution,bos", "--top", "2", "--layers", "1-3")
-	for _, want := range []string{"a text of", "dla", "attribution\n", "L2H"} {
+	for _, want := range []string{"a text of", "dla", "attribution\n", "L3H2(kv1)  -0.1"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("no %q in:\n%s", want, r.out)
 		}
