@@ -26,6 +26,7 @@ type native struct {
 	launches []C.gpu_launch // reused by submit
 	copies   []C.gpu_copy
 	count    liveObjects
+	gone     error // what a call has said of the device's loss
 }
 
 func (n *native) newBuffer(size int64, use bufferUse) (ref, error) {
@@ -171,10 +172,17 @@ func (n *native) unmap(b ref) error {
 }
 
 // poll never waits: a waiting poll of this library gives up after five seconds,
-// and reports work as finished that is not.
-func (n *native) poll() { C.wgpuDevicePoll(n.dev.handle, 0, nil) }
+// and reports work as finished that is not. A poll of a lost device ends the process.
+func (n *native) poll() {
+	if n.lost() == nil {
+		C.wgpuDevicePoll(n.dev.handle, 0, nil)
+	}
+}
 
 func (n *native) lost() error {
+	if n.gone != nil {
+		return n.gone
+	}
 	for _, e := range []*C.gpu_error{&n.dev.lost, &n.dev.uncaptured} {
 		if e._type != C.WGPU_ERROR_NONE {
 			return fmt.Errorf("%w: %s", ErrLost, C.GoString(&e.text[0]))
@@ -193,8 +201,9 @@ func (n *native) failure() error {
 	switch {
 	case n.dev.error._type == C.WGPU_ERROR_MEMORY, strings.Contains(text, "Not enough memory"):
 		return fmt.Errorf("%w: %s", ErrMemory, text)
-	case n.dev.error._type == C.WGPU_ERROR_LOST:
-		return fmt.Errorf("%w: %s", ErrLost, text)
+	case n.dev.error._type == C.WGPU_ERROR_LOST, strings.Contains(text, "device is lost"):
+		n.gone = fmt.Errorf("%w: %s", ErrLost, text)
+		return n.gone
 	}
 	return errors.New(text)
 }
