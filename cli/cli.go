@@ -14,29 +14,41 @@ import (
 // Run executes a command line, args[0] being the program's name, and returns the
 // exit code. It may be called several times in a process.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{in: stdin, out: stdout, err: stderr}
-	if len(args) == 0 {
-		args = []string{"gpupeft"}
-	}
-	err := p.app().RunContext(ctx, args)
-	if err != nil && ctx.Err() != nil {
-		err = errInterrupted
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "gpupeft: "+oneLine(err))
-	}
-	code := exitCode(err)
-	var signal Signal
-	if code == codeInterrupted && errors.As(context.Cause(ctx), &signal) && signal.Signal == syscall.SIGTERM {
-		code = codeTerminated
-	}
-	return code
+	return (&program{in: stdin, out: stdout, err: stderr}).run(ctx, args)
 }
 
 // program is one execution.
 type program struct {
 	in       io.Reader
 	out, err io.Writer
+	args     []string // of the command line, without the program's name
+	self     string   // the program's file, if it may be started for isolated runs; else ""
+	worker   bool     // it is the worker of an isolated run
+}
+
+// run executes a command line.
+func (p *program) run(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		args = []string{"gpupeft"}
+	}
+	p.args = args[1:]
+	err := p.app().RunContext(ctx, args)
+	var worker workerExit
+	if said := errors.As(err, &worker); err != nil && !said {
+		if ctx.Err() != nil {
+			err = errInterrupted
+		}
+		fmt.Fprintln(p.err, "gpupeft: "+oneLine(err))
+	}
+	code := exitCode(err)
+	var signal Signal
+	if code == codeInterrupted && errors.As(context.Cause(ctx), &signal) && signal.Signal == syscall.SIGTERM {
+		code = codeTerminated
+	}
+	if p.worker {
+		code = workerCode(code, err)
+	}
+	return code
 }
 
 const description = `gpupeft trains small additions to a frozen Llama, Mistral or Gemma model: soft

@@ -178,4 +178,4 @@ func (j *job) effective(c *cli.Context) map[string]any {
 }
 
 // notSettings are flags that say nothing about a run.
-var notSettings = []string{"config", "resume", "dry-run", "json", "quiet", "progress", "no-report", "help"}
+var notSettings = []string{"config", "resume", "restarts", "dry-run", "json", "quiet", "progress", "no-report", "help"}

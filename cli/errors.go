@@ -57,9 +57,12 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 
 func exitCode(err error) int {
 	var usage usageError
+	var worker workerExit
 	switch {
 	case err == nil:
 		return codeOK
+	case errors.As(err, &worker):
+		return worker.code()
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return codeInterrupted
 	case errors.As(err, &usage):

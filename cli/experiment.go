@@ -121,18 +121,19 @@ func (p *program) checkCells(ctx context.Context, plan *experiment.Plan) error {
 
 // asTune runs an action with the flags of tune.
 func (p *program) asTune(ctx context.Context, out, talk io.Writer, s experiment.Settings, action cli.ActionFunc, more ...string) error {
-	sub := &program{in: strings.NewReader(""), out: out, err: talk}
+	args := []string{"tune"}
+	for _, flag := range slices.Sorted(maps.Keys(s)) {
+		args = append(args, "--"+flag+"="+s[flag])
+	}
+	args = append(args, more...)
+	sub := &program{in: strings.NewReader(""), out: out, err: talk, args: args, self: p.self}
 	app := sub.app()
 	for _, command := range app.Commands {
 		if command.Name == "tune" && action != nil {
 			command.Action = action
 		}
 	}
-	args := []string{"gpupeft", "tune"}
-	for _, flag := range slices.Sorted(maps.Keys(s)) {
-		args = append(args, "--"+flag+"="+s[flag])
-	}
-	return app.RunContext(ctx, append(args, more...))
+	return app.RunContext(ctx, append([]string{"gpupeft"}, args...))
 }
 
 // runCells runs what isn't done, and returns how many failed.

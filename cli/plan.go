@@ -139,6 +139,7 @@ var bounds = []struct {
 	{"early-stop", 1, math.MaxInt32, false},
 	{"save-every", 0, math.MaxInt32, false},
 	{"keep", 1, math.MaxInt32, false},
+	{"restarts", 0, 1000, false},
 	{"eval-batches", 0, math.MaxInt32, false},
 }
 

@@ -110,6 +110,7 @@ func tuneFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "grad-checkpoint", Category: groupCompute, DisableDefaultText: true, Usage: "compute activations again on the way back: a fraction of the memory, a third more time"},
 		&cli.StringFlag{Name: "micro-batch", Category: groupCompute, DefaultText: "--batch-size", Usage: "compute `N` sequences of a batch at a time, with the same result; auto: as many as fit"},
 		&cli.StringFlag{Name: "memory-limit", Category: groupCompute, DefaultText: "on the CPU, what is free", Usage: "stop before the start if the run would take more than `SIZE`, such as 6GB"},
+		&cli.IntFlag{Name: "restarts", Category: groupCompute, DefaultText: "3, with --device cpu 0", Usage: "compute in a process of its own, which is started again from the last checkpoint if a driver ends it, up to `N` times in a row without a new one; 0: in this process"},
 		&cli.BoolFlag{Name: "dry-run", Category: groupCompute, DisableDefaultText: true, Usage: "print what would take how much memory; a config.json is enough"},
 
 		&cli.StringFlag{Name: "out", Category: groupOutput, DefaultText: "gpupeft-out, or the next free gpupeft-out-N", Usage: "`DIR` for the adapter; must be new or empty"},
@@ -153,6 +154,9 @@ func (p *program) tune(c *cli.Context) error {
 			err = errors.Join(err, plan.writePage(out))
 		}
 		return err
+	}
+	if p.restarts(c) > 0 {
+		return p.isolate(c, plan, out)
 	}
 	j, err := openJob(c, plan, out)
 	if err != nil {

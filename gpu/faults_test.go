@@ -26,7 +26,11 @@ import (
 // of Go's would not survive is no error here.
 func inProcess(t *testing.T, l *faults.Loader, name string) (output string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	limit := time.Minute
+	if sweepAll() {
+		limit = 20 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+name+"$", "-test.v")
 	c.Env = append(os.Environ(), append(l.Env(), "GPUPEFT_REQUIRE_GPU=1", "GOTRACEBACK=none")...)
