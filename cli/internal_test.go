@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,5 +99,30 @@ func TestLive(t *testing.T) {
 	want := "\r\x1b[Kstep 1/3  loss 2.0000  10 tokens/s  20s left\r\x1b[Knote\n\r\x1b[Kstep 3/3  loss 1.5000  10 tokens/s  0s left\r\x1b[K"
 	if b.String() != want {
 		t.Errorf("got %q", b.String())
+	}
+}
+
+// What a process says before it crashes is passed on as it comes, the report isn't.
+func TestCrashFilter(t *testing.T) {
+	const rust = "thread '<unnamed>' panicked at src/lib.rs:575:5:\nError in wgpuQueueSubmit: Validation Error\n\nCaused by:\n    Parent device is lost\n\nstack backtrace:\n  0: x\nSIGABRT: abort\nPC=0\n"
+	for _, test := range []struct{ text, passed, reason string }{
+		{"step 1\nthread\nS", "step 1\nthread\n", ""},
+		{"\r\x1b[Kstep 1 SIG", "\r\x1b[Kstep 1 SIG", ""},
+		{"a\n" + rust, "a\n", "Error in wgpuQueueSubmit: Validation Error; Caused by: Parent device is lost"},
+		{"\r\x1b[Kstep\rSIGSEGV: segmentation violation\nPC=0x0 m=4\n\ngoroutine 1\n", "\r\x1b[Kstep\r", "SIGSEGV: segmentation violation"},
+		{"panic: no\n\ngoroutine 1 [running]:\n" + strings.Repeat("main.main()\n", 10000), "", "panic: no"},
+	} {
+		for _, size := range []int{1, 7, len(test.text)} {
+			var passed strings.Builder
+			f := &crashFilter{to: &passed}
+			for part := range slices.Chunk([]byte(test.text), size) {
+				if n, err := f.Write(part); n != len(part) || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			if passed.String() != test.passed || !strings.HasPrefix(f.reason(), test.reason) || test.reason == "" && f.reason() != "" || len(f.report) > maxReport {
+				t.Errorf("%q by %d: passed %q, reason %q", test.text[:min(99, len(test.text))], size, passed.String(), f.reason())
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -41,19 +42,22 @@ func workerCode(code int, err error) int {
 	return code
 }
 
-// workerExit is a worker's orderly end, about which it has said all there is to say.
-type workerExit int
+// workerExit is a worker's orderly end, the reason for which it has printed.
+type workerExit struct {
+	exit int
+	said string
+}
 
-func (e workerExit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e workerExit) Error() string { return e.said }
 
 func (e workerExit) code() int {
-	switch e {
+	switch e.exit {
 	case workerUsage:
 		return codeUsage
 	case workerUnavailable:
 		return codeFailed
 	}
-	return int(e)
+	return e.exit
 }
 
 // orderly says whether a worker has ended by itself, and has said why.
@@ -78,16 +82,15 @@ func (p *program) restarts(c *cli.Context) int {
 // isolate carries tune through in a process of its own.
 func (p *program) isolate(c *cli.Context, plan *plan, out *output) error {
 	began, workers := time.Now(), 0
+	var crash *crashFilter
 	err := tune.Isolate(c.Context, tune.Isolation{
 		Dir: plan.checkpoints(), Restarts: p.restarts(c),
 		Command: func(from *tune.Checkpoint) (*exec.Cmd, error) {
 			workers++
 			w := exec.Command(p.self, slices.Concat(p.args, plan.again(workers, from, time.Since(began)))...)
 			w.Env = append(os.Environ(), workerEnv+"=1")
-			if os.Getenv("GOTRACEBACK") == "" {
-				w.Env = append(w.Env, "GOTRACEBACK=none") // it would be of the native library's frames
-			}
-			w.Stdout, w.Stderr = p.out, p.err
+			crash = &crashFilter{to: p.err}
+			w.Stdout, w.Stderr = p.out, crash
 			return w, nil
 		},
 		Lost: func(s *os.ProcessState) bool {
@@ -98,15 +101,22 @@ func (p *program) isolate(c *cli.Context, plan *plan, out *output) error {
 			if l.From != nil {
 				where = fmt.Sprintf("step %d", l.From.Step)
 			}
-			out.warn("the process that computes was lost (%v): going on from %s, restart %d of %d without a new checkpoint", l.State, where, l.InARow, l.Allowed)
+			reason := l.State.String()
+			if r := crash.reason(); r != "" {
+				reason = r
+			}
+			out.warn("the process that computes was lost (%s): going on from %s, restart %d of %d without a new checkpoint", reason, where, l.InARow, l.Allowed)
 		},
 	})
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, tune.ErrWorker):
+		if r := crash.reason(); r != "" {
+			err = fmt.Errorf("%w: %s", err, r)
+		}
 		return fmt.Errorf("%w; %s (perhaps the GPU's driver: gpupeft doctor, --device cpu)", err, plan.goOn())
 	case errors.As(err, &exit) && orderly(exit.ExitCode()):
-		return workerExit(exit.ExitCode())
+		return workerExit{exit.ExitCode(), strings.TrimPrefix(strings.TrimSpace(string(crash.last)), "gpupeft: ")}
 	}
 	return err
 }
