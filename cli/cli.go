@@ -93,8 +93,8 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.tuneCommand(), p.experimentCommand(), p.generateCommand(), p.chatCommand(), p.evalCommand(), p.dataDoctorCommand(), p.inspectAdapterCommand(),
 			p.captureCommand(), p.inspectHeadsCommand(), p.lensCommand(), p.patchCommand(), p.edgesCommand(), p.steerCommand(), p.circuitsCommand(),
-			p.convertCommand(), p.combineCommand(),
-			p.mergeCommand(), p.reportCommand(), p.quantizeCommand(), p.benchCommand(), p.tokenizeCommand(), p.devicesCommand(), p.versionCommand(), helpCommand(),
+			p.convertCommand(), p.combineCommand(), p.mergeCommand(), p.reportCommand(), p.quantizeCommand(), p.benchCommand(), p.tokenizeCommand(),
+			p.devicesCommand(), p.doctorCommand(), p.versionCommand(), helpCommand(),
 		},
 	}
 	for _, c := range app.Commands {

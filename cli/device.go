@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -35,7 +36,7 @@ func openDevice(ctx context.Context, want string) (b tensor.Backend, note string
 	case want == "cpu":
 		return tensor.NewCPU(0), "", nil
 	case kind == "gpu":
-		b, err := gpu.Open(ctx, gpu.Config{Adapter: adapter})
+		b, err := openGPU(ctx, adapter)
 		if err != nil {
 			return nil, "", fmt.Errorf("--device %s: %w (--device cpu works everywhere)", want, err)
 		}
@@ -47,11 +48,23 @@ func openDevice(ctx context.Context, want string) (b tensor.Backend, note string
 	if choice.Device == "cpu" {
 		return tensor.NewCPU(0), "using the CPU: " + choice.Reason, ctx.Err()
 	}
-	b, err = gpu.Open(ctx, gpu.Config{Adapter: strings.TrimPrefix(choice.Device, "gpu:")})
+	b, err = openGPU(ctx, strings.TrimPrefix(choice.Device, "gpu:"))
 	if err == nil {
 		return b, "", nil
 	}
 	return tensor.NewCPU(0), "using the CPU: " + oneLine(err), ctx.Err()
+}
+
+// openGPU opens a GPU that computes right.
+func openGPU(ctx context.Context, adapter string) (tensor.Backend, error) {
+	b, err := gpu.Open(ctx, gpu.Config{Adapter: adapter})
+	if err != nil {
+		return nil, err
+	}
+	if err := trustGPU(ctx, adapter, b.Device().Info()); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
 }
 
 // autoChoice is what --device auto means on this machine.

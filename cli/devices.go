@@ -101,19 +101,23 @@ func adapterReport(ctx context.Context, i int, a gpu.AdapterInfo) deviceReport {
 
 func (l *deviceList) print(w io.Writer) error {
 	for _, d := range l.Devices {
-		fmt.Fprintf(w, "%-6s  %s\n", d.Device, d.Name)
-		if d.API != "" {
-			fmt.Fprintf(w, "        %s\n", strings.Join(slices.DeleteFunc([]string{d.Type, d.API, d.Vendor, d.Driver},
-				func(s string) bool { return s == "" }), ", "))
-		}
-		if d.Error != "" {
-			fmt.Fprintf(w, "        cannot be opened: %s\n", d.Error)
-		}
-		if m := d.Limits; m != nil {
-			fmt.Fprintf(w, "        buffers up to %s, %d bindings of up to %s, workgroups of %d with %s\n",
-				byteSize(m.Buffer), m.StorageBuffers, byteSize(m.Binding), m.WorkgroupInvocations, byteSize(int64(m.WorkgroupMemory)))
-		}
+		d.print(w)
 	}
 	_, err := fmt.Fprintf(w, "\n--device auto takes %s: %s\n", l.Auto.Device, l.Auto.Reason)
 	return err
+}
+
+func (d *deviceReport) print(w io.Writer) {
+	fmt.Fprintf(w, "%-6s  %s\n", d.Device, d.Name)
+	if d.API != "" {
+		fmt.Fprintf(w, "        %s\n", strings.Join(slices.DeleteFunc([]string{d.Type, d.API, d.Vendor, d.Driver},
+			func(s string) bool { return s == "" }), ", "))
+	}
+	if d.Error != "" {
+		fmt.Fprintf(w, "        cannot be opened: %s\n", d.Error)
+	}
+	if m := d.Limits; m != nil {
+		fmt.Fprintf(w, "        buffers up to %s, %d bindings of up to %s, workgroups of %d with %s\n",
+			byteSize(m.Buffer), m.StorageBuffers, byteSize(m.Binding), m.WorkgroupInvocations, byteSize(int64(m.WorkgroupMemory)))
+	}
 }

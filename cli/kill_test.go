@@ -25,6 +25,7 @@ const asProgram = "GPUPEFT_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
+		_ = os.Setenv("GPUPEFT_SELF_TEST", "off") // the kernels have tests of their own
 		os.Exit(m.Run())
 	}
 	os.Exit(cli.Main())

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -54,16 +56,22 @@ func thisBuild() build {
 	if !ok {
 		return b
 	}
+	without := false
 	if info.Main.Version != "" {
 		b.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
+		case "CGO_ENABLED":
+			b.GPU = s.Value == "1"
+		case "-tags":
+			without = slices.Contains(strings.Split(s.Value, ","), "nogpu")
 		case "vcs.revision":
 			b.Revision = s.Value[:min(12, len(s.Value))]
 		case "vcs.modified":
 			b.Modified = s.Value == "true"
 		}
 	}
+	b.GPU = b.GPU && !without
 	return b
 }

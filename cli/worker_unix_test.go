@@ -3,6 +3,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -143,13 +144,9 @@ func TestWorkerRefuses(t *testing.T) {
 	}
 }
 
-// TestLostDevice takes the GPU away in the middle of a run: the native library ends the
-// process, and the run goes on to the same result; or, if that happens again and again,
-// ends with an error and a checkpoint.
-func TestLostDevice(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
+// faultyGPU gives the processes that a test starts a driver that fails as it wants.
+func faultyGPU(t *testing.T) *faults.Loader {
+	t.Helper()
 	if _, err := gpu.Adapters(t.Context()); err != nil && os.Getenv("GPUPEFT_REQUIRE_GPU") != "1" {
 		t.Skip("needs a GPU, or Mesa's lavapipe: ", err)
 	}
@@ -158,6 +155,17 @@ func TestLostDevice(t *testing.T) {
 		name, value, _ := strings.Cut(env, "=")
 		t.Setenv(name, value)
 	}
+	return l
+}
+
+// TestLostDevice takes the GPU away in the middle of a run: the native library ends the
+// process, and the run goes on to the same result; or, if that happens again and again,
+// ends with an error and a checkpoint.
+func TestLostDevice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	l := faultyGPU(t)
 	dir := t.TempDir()
 	rows := readyRows(t, dir, 40)
 	wait := func(name string) (string, int) {
@@ -199,4 +207,62 @@ func TestLostDevice(t *testing.T) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	same(t, dir, "whole", "hopeless")
+}
+
+// TestDoctor tests a driver that is right, one that fails, and one that ends the process.
+func TestDoctor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	l := faultyGPU(t)
+	t.Setenv("GPUPEFT_SELF_TEST", "")
+	if cache, err := os.UserCacheDir(); err == nil {
+		t.Setenv("MESA_SHADER_CACHE_DIR", cache) // stays where it is
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	finish := func(args ...string) (string, int) {
+		c, out := start(t, args...)
+		_ = c.Wait()
+		return out.String(), c.ProcessState.ExitCode()
+	}
+	use := func() (string, int) {
+		return finish("tune", "--device", "gpu", "--model", tiny, "--data", readyRows(t, t.TempDir(), 40), "--steps", "2", "--out", filepath.Join(t.TempDir(), "out"))
+	}
+	l.Set(faults.Pipeline, faults.Rule{After: 3, Result: faults.OutOfDeviceMemory})
+	if out, code := use(); code != 1 || !strings.Contains(out, "failed its self-test: ") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	l.Set(faults.Pipeline, faults.Rule{After: 3, Result: faults.OutOfDeviceMemory})
+	if out, code := finish("doctor"); code != 1 || !strings.Contains(out, "self-test: failed: ") || strings.Count(out, "gpupeft: 1 GPU failed") != 1 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	l.Set(faults.Submit, faults.Rule{After: 10, Result: faults.DeviceLost})
+	if out, code := finish("doctor"); code != 1 || !strings.Contains(out, "has ended the process that tested it (Error in wgpuQueueSubmit") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	out, code := finish("doctor", "--json")
+	report := decode[struct {
+		Devices []struct {
+			Device   string
+			SelfTest *struct{ Kernels, Of int } `json:"self_test"`
+		}
+		Auto      struct{ Device string }
+		SelfTests string `json:"self_tests"`
+	}](t, out)
+	if code != 0 || len(report.Devices) < 2 || report.Auto.Device == "" {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	if test := report.Devices[1].SelfTest; test == nil || test.Kernels == 0 || test.Of < 100 {
+		t.Errorf("self-test %+v", test)
+	}
+	before, err := os.ReadFile(report.SelfTests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, code := use(); code != 0 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if after, err := os.ReadFile(report.SelfTests); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("what is right was tested again: %s, %v", after, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -156,4 +157,16 @@ func (b *Backend) kernel(p program, shared bool) (*Kernel, error) {
 	}
 	b.kernels.m[key] = k
 	return k, nil
+}
+
+// Kernels returns the labels of the kernels that were compiled so far, sorted, each once.
+func (b *Backend) Kernels() []string {
+	b.kernels.mu.Lock()
+	defer b.kernels.mu.Unlock()
+	labels := make([]string, 0, len(b.kernels.m))
+	for _, k := range b.kernels.m {
+		labels = append(labels, k.Label())
+	}
+	slices.Sort(labels)
+	return slices.Compact(labels)
 }

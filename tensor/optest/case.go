@@ -75,6 +75,15 @@ func (c Case) Run(ctx context.Context, b tensor.Backend) (_ []Output, err error)
 	return outputs, err
 }
 
+// Ops returns the operations of the case, on tensors without values: to see what a backend
+// would do. free closes the tensors.
+func (c Case) Ops(b tensor.Backend) (ops []tensor.Op, free func() error, err error) {
+	in := newInputs(b, c.Name)
+	in.blank = true
+	ops = c.build(in)
+	return ops, in.close, in.err
+}
+
 // poison fills those operands with NaN that are written before they are read.
 func (in *inputs) poison(ops []tensor.Op) {
 	seen := map[*tensor.Tensor]bool{}

@@ -21,6 +21,7 @@ type inputs struct {
 	*rand.Rand
 	backend tensor.Backend
 	slots   map[*tensor.Tensor]*slot
+	blank   bool // the tensors get no values
 	err     error
 }
 
@@ -120,10 +121,13 @@ func (in *inputs) make(dt tensor.DType, put func(data []byte, i int), shape ...i
 	if err != nil {
 		return in.fail(err)
 	}
-	s.base, s.data = base, make([]byte, base.Bytes())
-	s.fill(0, len(s.data))
-	for i := range n {
-		put(s.data[s.lo+i*size:][:size], i)
+	s.base = base
+	if !in.blank {
+		s.data = make([]byte, base.Bytes())
+		s.fill(0, len(s.data))
+		for i := range n {
+			put(s.data[s.lo+i*size:][:size], i)
+		}
 	}
 	rows, err := base.Slice(guard*block, (guard+n)*block)
 	if err != nil {
