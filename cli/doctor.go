@@ -32,7 +32,7 @@ func (p *program) doctorCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", DisableDefaultText: true, Usage: "test all kernels, however long the driver compiles; else for about 5 seconds"},
 			jsonFlag("print one JSON object"),
 		},
-		Action:      p.doctor,
+		Action: p.doctor,
 	}
 }
 
