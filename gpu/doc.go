@@ -50,11 +50,13 @@
 //
 // Arguments are checked before anything reaches the native library, because that
 // library ends the process on some bad calls. Errors wrap one of the Err
-// variables of this package. Two cases cannot be turned into errors: a driver
-// that loses the device (a crash or a reset of the GPU) ends the process in the
-// native library at the next submission or poll, so long work must be saved from
-// time to time; and a loop that never ends inside a shader blocks the device
-// until Config.HangTimeout, after which every call returns ErrLost.
+// variables of this package. Some things cannot be turned into errors. A driver that
+// loses the device (a crash or a reset of the GPU), or has no memory for a command
+// buffer, ends the process in the native library, at the next submission or poll: long
+// work must be saved from time to time, and a process that must not end lets another
+// one compute (tune.Isolate of package peft/tune). A loop that never ends inside a
+// shader blocks the device until Config.HangTimeout, after which every call returns
+// ErrLost.
 //
 // # Concurrency and memory
 //

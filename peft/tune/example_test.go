@@ -2,10 +2,13 @@ package tune_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/gpupeft/gpupeft/peft"
@@ -101,4 +104,38 @@ func Example() {
 	// step 5
 	// step 6
 	// finished
+}
+
+// A program that must not end with a GPU's driver runs itself once more, with another
+// argument, and lets that process compute. (Without expected output: compiled, not run.)
+func ExampleIsolate() {
+	ctx, checkpoints := context.Background(), "checkpoints"
+	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		ctx, cancel := tune.Attend(ctx, os.Stdin, func() { os.Exit(1) })
+		defer cancel()
+		from, err := tune.Open(checkpoints)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			log.Fatal(err) // exit code 1: another worker would fare no better
+		}
+		job := tune.Job{ /* … */ Config: tune.Config{Save: tune.Saving{Dir: checkpoints, Every: 50}}, Resume: from}
+		for step, err := range tune.Run(ctx, job) {
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Println(step.Step.Step, step.Loss)
+		}
+		return
+	}
+	err := tune.Isolate(ctx, tune.Isolation{
+		Dir: checkpoints, Restarts: 3,
+		Command: func(*tune.Checkpoint) (*exec.Cmd, error) {
+			worker := exec.Command(os.Args[0], "worker")
+			worker.Stdout, worker.Stderr = os.Stdout, os.Stderr
+			return worker, nil
+		},
+		Restarting: func(l tune.WorkerLoss) { log.Printf("lost: %v", l.State) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
 }
