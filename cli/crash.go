@@ -79,3 +79,8 @@ func (f *crashFilter) reason() string {
 	}
 	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
 }
+
+// said is the last line, without the program's name.
+func (f *crashFilter) said() string {
+	return strings.TrimPrefix(strings.TrimSpace(string(f.last)), "gpupeft: ")
+}

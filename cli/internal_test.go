@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/peft"
@@ -123,6 +124,29 @@ func TestCrashFilter(t *testing.T) {
 			if passed.String() != test.passed || !strings.HasPrefix(f.reason(), test.reason) || test.reason == "" && f.reason() != "" || len(f.report) > maxReport {
 				t.Errorf("%q by %d: passed %q, reason %q", test.text[:min(99, len(test.text))], size, passed.String(), f.reason())
 			}
+		}
+	}
+}
+
+// A worker that comes after another one goes on from its own checkpoints, else where the
+// first one was told to, with the time that is left.
+func TestWorkerArguments(t *testing.T) {
+	for _, test := range []struct {
+		plan   plan
+		worker int
+		own    bool
+		want   string
+	}{
+		{plan{out: "o"}, 1, false, "--out o"},
+		{plan{out: "o", resume: "d", maxTime: time.Minute}, 1, false, "--out o"},
+		{plan{out: "o"}, 2, false, "--out o --resume auto"},
+		{plan{out: "o", resume: "d"}, 2, false, "--out o"},
+		{plan{out: "o", resume: "d"}, 3, true, "--out o --resume auto"},
+		{plan{out: "o", maxTime: time.Minute}, 2, true, "--out o --resume auto --max-time 20s"},
+		{plan{out: "o", maxTime: time.Second}, 2, true, "--out o --resume auto --max-time 1ms"},
+	} {
+		if got := strings.Join(test.plan.again(test.worker, test.own, 40*time.Second), " "); got != test.want {
+			t.Errorf("%+v: %s", test, got)
 		}
 	}
 }

@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -82,12 +82,16 @@ func (p *program) restarts(c *cli.Context) int {
 // isolate carries tune through in a process of its own.
 func (p *program) isolate(c *cli.Context, plan *plan, out *output) error {
 	began, workers := time.Now(), 0
+	var older *tune.Checkpoint // of another run, or of steps that are to be taken again
 	var crash *crashFilter
 	err := tune.Isolate(c.Context, tune.Isolation{
 		Dir: plan.checkpoints(), Restarts: p.restarts(c),
 		Command: func(from *tune.Checkpoint) (*exec.Cmd, error) {
-			workers++
-			w := exec.Command(p.self, slices.Concat(p.args, plan.again(workers, from, time.Since(began)))...)
+			if workers++; workers == 1 {
+				older = from
+			}
+			own := from != nil && (older == nil || from.Dir != older.Dir)
+			w := exec.Command(p.self, slices.Concat(p.args, plan.again(workers, own, time.Since(began)))...)
 			w.Env = append(os.Environ(), workerEnv+"=1")
 			crash = &crashFilter{to: p.err}
 			w.Stdout, w.Stderr = p.out, crash
@@ -101,9 +105,9 @@ func (p *program) isolate(c *cli.Context, plan *plan, out *output) error {
 			if l.From != nil {
 				where = fmt.Sprintf("step %d", l.From.Step)
 			}
-			reason := l.State.String()
-			if r := crash.reason(); r != "" {
-				reason = r
+			reason := cmp.Or(crash.reason(), l.State.String())
+			if code := l.State.ExitCode(); code == workerLost || code == workerUnavailable {
+				reason = crash.said()
 			}
 			out.warn("the process that computes was lost (%s): going on from %s, restart %d of %d without a new checkpoint", reason, where, l.InARow, l.Allowed)
 		},
@@ -116,20 +120,20 @@ func (p *program) isolate(c *cli.Context, plan *plan, out *output) error {
 		}
 		return fmt.Errorf("%w; %s (perhaps the GPU's driver: gpupeft doctor, --device cpu)", err, plan.goOn())
 	case errors.As(err, &exit) && orderly(exit.ExitCode()):
-		return workerExit{exit.ExitCode(), strings.TrimPrefix(strings.TrimSpace(string(crash.last)), "gpupeft: ")}
+		return workerExit{exit.ExitCode(), crash.said()}
 	}
 	return err
 }
 
 // again are the arguments of a worker besides those of the command line, which they win
-// against: the same --out for all, and for later ones, where to go on and the time that
-// is left.
-func (p *plan) again(worker int, from *tune.Checkpoint, passed time.Duration) []string {
+// against: the same --out for all, and for later ones, where to go on, which is where the
+// first one began unless a checkpoint of their own is there, and the time that is left.
+func (p *plan) again(worker int, own bool, passed time.Duration) []string {
 	args := []string{"--out", p.out}
 	if worker == 1 {
 		return args
 	}
-	if from != nil || p.resume == "" {
+	if own || p.resume == "" {
 		args = append(args, "--resume", resumeAuto)
 	}
 	if p.maxTime > 0 {

@@ -15,5 +15,8 @@
 //
 // Cancelling the context ends a run after the step that is going on, with a checkpoint.
 //
+// Isolate carries a run through in another process, which a GPU's driver may end without
+// any loss but of time.
+//
 // Errors wrap ErrCheckpoint, or what peft.Trainer and the functions of a Job return.
 package tune

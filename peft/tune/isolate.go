@@ -62,7 +62,7 @@ func Isolate(ctx context.Context, i Isolation) error {
 		if from, err = i.newest(); err != nil {
 			break
 		}
-		if from != nil && (before == nil || from.Step > before.Step) {
+		if from != nil && (before == nil || from.Dir != before.Dir) {
 			inARow = 1
 		}
 		if inARow > i.Restarts {
@@ -123,7 +123,7 @@ func Attend(ctx context.Context, in io.Reader, gone func()) (context.Context, co
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		for b := make([]byte, 1); ; cancel() {
-			if n, _ := in.Read(b); n == 0 {
+			if _, err := io.ReadFull(in, b); err != nil {
 				gone()
 				return
 			}
