@@ -43,7 +43,7 @@ type WorkerLoss struct {
 }
 
 // firstPause is the time before a worker is started again, for the driver to recover. It
-// doubles with each loss in a row.
+// doubles with each loss in a row, to about a minute.
 const firstPause = time.Second
 
 // Isolate carries a run through in workers, one after the other. It returns nil when one
@@ -74,7 +74,7 @@ func Isolate(ctx context.Context, i Isolation) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(firstPause << (inARow - 1)):
+		case <-time.After(firstPause << min(inARow-1, 6)):
 		}
 	}
 	return err
