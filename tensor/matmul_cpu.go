@@ -3,32 +3,32 @@ package tensor
 import "github.com/gpupeft/gpupeft/tensor/internal/gemm"
 
 func (k *task[T]) matMul(o MatMul) {
-	k.multiply(k.each, multiplication[T]{out: rowsOf(k.floats(o.Out), o.W.Rows()),
+	k.multiply(k.shared(), multiplication[T]{out: rowsOf(k.floats(o.Out), o.W.Rows()),
 		a: k.matrix(o.X), b: k.matrix(o.W).transposed(), scale: T(factor(o.Scale)), add: o.Add})
 }
 
 func (k *task[T]) matMulDX(o MatMulDX) {
-	k.multiply(k.each, multiplication[T]{out: rowsOf(k.floats(o.DX), o.W.Cols()),
+	k.multiply(k.shared(), multiplication[T]{out: rowsOf(k.floats(o.DX), o.W.Cols()),
 		a: k.matrix(o.DOut), b: k.matrix(o.W), scale: T(factor(o.Scale)), add: o.Add})
 }
 
 func (k *task[T]) matMulDW(o MatMulDW) {
-	k.multiply(k.each, multiplication[T]{out: rowsOf(k.floats(o.DW), o.X.Cols()),
+	k.multiply(k.shared(), multiplication[T]{out: rowsOf(k.floats(o.DW), o.X.Cols()),
 		a: k.matrix(o.DOut).transposed(), b: k.matrix(o.X), scale: T(factor(o.Scale)), add: o.Add})
 }
 
 // multiply computes a product.
 func (k *task[T]) multiply(each gemm.Parallel, p multiplication[T]) { k.fail(k.gemm(each, p)) }
 
-// each calls f(0) to f(n-1) on several goroutines; see parallel.
-func (k *task[T]) each(n int, f func(i int)) { k.parallel(n, 1, func(i, _ int) { f(i) }) }
-
-// alone is each without other goroutines.
-func alone(n int, f func(i int)) {
-	for i := range n {
-		f(i)
-	}
+// shared is the work of a product on all goroutines; see parallel.
+func (k *task[T]) shared() gemm.Parallel {
+	return gemm.Parallel{Workers: k.workers, Do: func(n int, f func(i int)) {
+		k.parallel(n, 1, func(i, _ int) { f(i) })
+	}}
 }
+
+// alone is the work of a product that one goroutine does.
+var alone gemm.Parallel
 
 // multiplication is out = scale·A·B, or with add, out += scale·A·B.
 type multiplication[T real] struct {
@@ -101,7 +101,7 @@ func gemm64(each gemm.Parallel, p multiplication[float64]) error {
 	if p.out.rows*n*inner < worthSharing {
 		each = alone
 	}
-	each(p.out.rows, func(r int) {
+	each.Run(p.out.rows, func(r int) {
 		row := p.out.values[r*p.out.stride:][:n]
 		for c := range row {
 			store(&row[c], p.scale*dot64(a[r*inner:][:inner], b[c*inner:][:inner]), p.add)

@@ -37,6 +37,126 @@ func micro5(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *
 //go:noescape
 func micro6(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
 
+// micro1x16AVX512 is micro1 for tiles of 1x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro1x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro1x32AVX512 is micro1 for tiles of 1x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro1x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro2x16AVX512 is micro1 for tiles of 2x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro2x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro2x32AVX512 is micro1 for tiles of 2x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro2x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro3x16AVX512 is micro1 for tiles of 3x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro3x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro3x32AVX512 is micro1 for tiles of 3x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro3x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro4x16AVX512 is micro1 for tiles of 4x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro4x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro4x32AVX512 is micro1 for tiles of 4x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro4x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro5x16AVX512 is micro1 for tiles of 5x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro5x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro5x32AVX512 is micro1 for tiles of 5x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro5x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro6x16AVX512 is micro1 for tiles of 6x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro6x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro6x32AVX512 is micro1 for tiles of 6x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro6x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro7x16AVX512 is micro1 for tiles of 7x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro7x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro7x32AVX512 is micro1 for tiles of 7x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro7x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro8x16AVX512 is micro1 for tiles of 8x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro8x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro8x32AVX512 is micro1 for tiles of 8x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro8x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro9x16AVX512 is micro1 for tiles of 9x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro9x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro9x32AVX512 is micro1 for tiles of 9x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro9x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro10x16AVX512 is micro1 for tiles of 10x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro10x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro10x32AVX512 is micro1 for tiles of 10x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro10x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro11x16AVX512 is micro1 for tiles of 11x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro11x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro11x32AVX512 is micro1 for tiles of 11x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro11x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro12x16AVX512 is micro1 for tiles of 12x16, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro12x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
+// micro12x32AVX512 is micro1 for tiles of 12x32, of a panel of B that is 32 wide; only the columns of mask are written.
+//
+//go:noescape
+func micro12x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+
 // dotsF321 sets out[j] to the inner product of rows[j] and row 0 of x, n values each; with more rows of
 // x, out[4*i+j] belongs to row i.
 //
@@ -91,6 +211,11 @@ func dotsBF163(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
 //
 //go:noescape
 func transpose8(dst *float32, stride int, rows *[8]*float32, n int)
+
+// copy32 is copy16 for 128 bytes of every row.
+//
+//go:noescape
+func copy32(dst *float32, panel int, rows *[8]*float32, n int, step int, panels int)
 
 // copy16 copies values [i*step, i*step+64) bytes of n rows, n at most 8, one behind the other to
 // dst + i*panel bytes, for i below panels. n and panels are at least 1.

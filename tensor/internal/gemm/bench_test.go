@@ -84,7 +84,7 @@ func BenchmarkQuantized(b *testing.B) {
 func BenchmarkPlain(b *testing.B) {
 	x, _ := operand(1, 256, 256, false, storedF32, 0)
 	w, _ := operand(2, 256, 256, true, storedF32, 0)
-	benchmark(b, &plain, nil, 256, 256, 256, x, w)
+	benchmark(b, &plain, Parallel{}, 256, 256, 256, x, w)
 }
 
 func benchmark(b *testing.B, kern *kernels, par Parallel, m, n, k int, x, w Operand) {

@@ -24,9 +24,20 @@ type RowSource interface {
 	Row(dst []float32, row, col int)
 }
 
-// Parallel calls f(0) to f(n-1), in any order and on any number of goroutines, and returns after the last has
-// returned. A nil Parallel stands for a loop.
-type Parallel func(n int, f func(i int))
+// Parallel is how work is shared. The zero value shares nothing.
+type Parallel struct {
+	Workers int // how many goroutines Do uses, for a choice of the size of tasks; it changes no result
+	// Do calls f(0) to f(n-1), in any order and on any number of goroutines, and returns after the last has returned.
+	Do func(n int, f func(i int))
+}
+
+// workers returns the number of goroutines, at least 1.
+func (p Parallel) workers() int {
+	if p.Do == nil {
+		return 1
+	}
+	return max(1, p.Workers)
+}
 
 // Gemm sets the m x n matrix c, whose rows are ldc elements apart, to alpha*op(A)*op(B) + beta*c, where op(A)
 // is m x k and op(B) is k x n. With beta 0 the old contents of c are not read; with alpha 0 those of a and b
@@ -55,19 +66,18 @@ func run(kern *kernels, par Parallel, c []float32, ldc, m, n, k int, alpha, beta
 		j.c.scale(beta)
 	case min(m, n) <= maxSkinny && j.orientSkinny():
 		j.prepareSkinny()
-		split(par, j.skinnyTasks(), j.skinnyTask)
+		par.Run(j.skinnyTasks(), j.skinnyTask)
 	default:
-		j.preparePacked()
-		split(par, j.packedTasks(), j.packedTask)
+		j.multiplyPacked(par)
 	}
 	j.release()
 	return nil
 }
 
-// split runs the tasks; a single one needs no other goroutine.
-func split(par Parallel, tasks int, f func(i int)) {
-	if par != nil && tasks > 1 {
-		par(tasks, f)
+// Run does so many tasks; a single one needs no other goroutine.
+func (p Parallel) Run(tasks int, f func(i int)) {
+	if p.Do != nil && tasks > 1 {
+		p.Do(tasks, f)
 		return
 	}
 	for i := range tasks {

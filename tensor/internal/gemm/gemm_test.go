@@ -17,18 +17,21 @@ import (
 // "Accuracy and Stability of Numerical Algorithms", section 3.1).
 const unitRoundoff = 0x1p-24
 
-// implementations are the kernels under test.
+// implementations are the kernels under test: all that this processor can run.
 func implementations() map[string]*kernels {
 	all := map[string]*kernels{"plain": &plain}
 	if native != &plain {
 		all["native"] = native
+	}
+	for name, kern := range slower {
+		all[name] = kern
 	}
 	return all
 }
 
 // goroutines returns a Parallel of n workers that take task after task.
 func goroutines(n int) Parallel {
-	return func(tasks int, f func(int)) {
+	return Parallel{n, func(tasks int, f func(int)) {
 		var group sync.WaitGroup
 		var next atomic.Int64
 		for range n {
@@ -39,7 +42,7 @@ func goroutines(n int) Parallel {
 			})
 		}
 		group.Wait()
-	}
+	}}
 }
 
 func random(seed uint64, n int) []float32 {
@@ -199,7 +202,7 @@ func TestShapes(t *testing.T) {
 								m: m, n: n, k: k, transA: o.transA, transB: o.transB,
 								storedA: storage(turn / 3 % int(storages)), storedB: storage(turn % int(storages)),
 								padding: turn % 4, alpha: scaling[0], beta: scaling[1],
-							}.check(t, kern, nil)
+							}.check(t, kern, Parallel{})
 						}
 					}
 				}
@@ -241,7 +244,7 @@ func TestBitsDependOnShapeAlone(t *testing.T) {
 					a, _ := operand(1, m, k, o.transA, storedF32, 0)
 					b, unpacked := operand(2, k, n, o.transB, storedBF16, 0)
 					want := make([]float32, m*n)
-					if err := run(kern, nil, want, n, m, n, k, 1, 0, a, unpacked); err != nil {
+					if err := run(kern, Parallel{}, want, n, m, n, k, 1, 0, a, unpacked); err != nil {
 						t.Fatal(err)
 					}
 					for _, workers := range []int{1, 2, 8} {
@@ -261,15 +264,20 @@ func TestBitsDependOnShapeAlone(t *testing.T) {
 	}
 }
 
-// TestCut checks that no task exceeds the packed blocks and that tasks end at tiles' borders.
-func TestCut(t *testing.T) {
-	for _, m := range []int{1, 5, 6, 64, 97, 480, 481, 961, 5000} {
-		for _, n := range []int{1, 16, 17, 255, 256, 257, 2048, 32001} {
-			for _, k := range []int{1, 8, 300, 4096} {
-				for _, unit := range []int{tileWidth, wholeBlocks} {
-					rows, cols := cut(m, n, k, unit)
-					if rows < 1 || rows%tileHeight != 0 || cols < 1 || cols%unit != 0 || cols > nBlock {
-						t.Errorf("%d x %d x %d is cut to %d x %d", m, n, k, rows, cols)
+// TestTasks checks that the tasks of a chunk end at tiles' and blocks' borders, and that all workers have some where
+// there is work.
+func TestTasks(t *testing.T) {
+	for name, kern := range implementations() {
+		for _, m := range []int{1, 5, 12, 64, 97, 480, 1024} {
+			for _, n := range []int{1, 16, 33, 256, 257, 2048, 32001} {
+				for _, workers := range []int{1, 2, 64} {
+					j := &job{kernels: kern, c: target{rows: m, cols: n}, k: 512, kc: 256}
+					j.b.block = 64
+					j.chunk = chunk{rows: m, end: 512}
+					j.prepare(workers)
+					tasks := ceilDiv(m, j.tileRows) * ceilDiv(n, j.tileCols)
+					if j.tileRows%j.height != 0 || j.tileCols%64 != 0 || workers == 1 && tasks > 1 || m*n >= 1<<20 && tasks < workers {
+						t.Errorf("%s, %d workers: %d x %d is cut to %d x %d", name, workers, m, n, j.tileRows, j.tileCols)
 					}
 				}
 			}
@@ -296,7 +304,7 @@ func TestErrors(t *testing.T) {
 		{"no data", data, 3, 3, 3, 4, good, Operand{Rows: 3, Cols: 4, Trans: true}},
 	}
 	for _, c := range cases {
-		err := Gemm(nil, c.c, c.ldc, c.m, c.n, c.k, 1, 0, c.a, c.b)
+		err := Gemm(Parallel{}, c.c, c.ldc, c.m, c.n, c.k, 1, 0, c.a, c.b)
 		if !errors.Is(err, ErrShape) {
 			t.Errorf("%s: error %v, want ErrShape", c.name, err)
 		}
@@ -308,7 +316,7 @@ func TestZeroAlphaReadsNoOperand(t *testing.T) {
 	nan := []float32{float32(math.NaN())}
 	c := []float32{3}
 	o := Operand{F32: nan, Rows: 1, Cols: 1}
-	if err := Gemm(nil, c, 1, 1, 1, 1, 0, 2, o, o); err != nil || c[0] != 6 {
+	if err := Gemm(Parallel{}, c, 1, 1, 1, 1, 0, 2, o, o); err != nil || c[0] != 6 {
 		t.Errorf("c is %g, error %v; want 6", c[0], err)
 	}
 }
@@ -317,11 +325,11 @@ func TestNoAllocations(t *testing.T) {
 	if raceDetector {
 		t.Skip("under the race detector sync.Pool drops a part of what it is given")
 	}
-	serial := func(n int, f func(int)) {
+	serial := Parallel{1, func(n int, f func(int)) {
 		for i := range n {
 			f(i)
 		}
-	}
+	}}
 	for _, shape := range [][3]int{{1, 512, 512}, {64, 512, 512}, {512, 8, 512}, {8, 512, 512}} {
 		for _, o := range orientations {
 			m, n, k := shape[0], shape[1], shape[2]

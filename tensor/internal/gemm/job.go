@@ -12,17 +12,19 @@ type job struct {
 
 	small            []float32 // skinny method: the rows of b, k values each, smallStep apart
 	buffer           []float32 // what small points into where b had to be unpacked
-	smallStep, chunk int       // chunk: rows of a per task
+	smallStep, share int       // share: rows of a per task
 
-	tileRows, tileCols int // packed method: size of a task's part of c
+	kc int // packed method: most terms per call of a kernel
+	chunk
+	packedLeft []float32 // the chunk's part of A
 
 	// The tasks as functions, made once: method values are allocated where they escape.
-	skinnyTask, packedTask func(i int)
+	skinnyTask, packTask, packedTask func(i int)
 }
 
 var jobs = sync.Pool{New: func() any {
 	j := new(job)
-	j.skinnyTask, j.packedTask = j.skinny, j.packed
+	j.skinnyTask, j.packTask, j.packedTask = j.skinny, j.packLeft, j.packed
 	return j
 }}
 
@@ -104,10 +106,10 @@ func (t target) scale(beta float32) {
 	}
 }
 
-// store writes the elements, or adds them with add, from rows of tileWidth values.
-func (t target) store(values []float32, add bool) {
+// store writes the elements, or adds them with add, from rows of width values.
+func (t target) store(values []float32, width int, add bool) {
 	for r := range t.rows {
-		row := values[r*tileWidth:][:t.cols]
+		row := values[r*width:][:t.cols]
 		at := r * t.rowStep
 		for _, v := range row {
 			if add {

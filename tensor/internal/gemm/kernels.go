@@ -1,15 +1,15 @@
 package gemm
 
 const (
-	tileHeight = 6  // most rows of a tile
-	tileWidth  = 16 // columns of a tile
-	slots      = 8  // values a packed panel of A reserves per k, so that transposed blocks of eight rows fit
-	streamed   = 4  // rows of the large operand a call of dots reads
-	maxDots    = 3  // rows of the small operand a call of dots reads
+	slots    = 8 // rows that are transposed together
+	streamed = 4 // rows of the large operand a call of dots reads
+	maxDots  = 3 // rows of the small operand a call of dots reads
 )
 
 // kernels are the inner loops in one of their implementations.
 type kernels struct {
+	height, width int  // most rows and columns of a tile
+	masked        bool // micro can write fewer columns
 	// micro computes a column of tiles.
 	micro func(*tiles)
 	// dots sets out[streamed*i+j] to the inner product of rows[j] and the n values from x[i*step] on, for
@@ -25,19 +25,20 @@ type kernels struct {
 	copy func(dst []float32, panel int, rows *[slots][]float32, n int, l layout, panels int)
 }
 
-// tiles are the arguments of a micro-kernel: tiles of height x tileWidth below each other, one per panel of A,
-// all for the same panel of B.
+// tiles are the arguments of a micro-kernel: tiles of height rows below each other, one per panel of A, all for
+// the same panel of B.
 type tiles struct {
 	kc     int       // terms per sum, at least 1
 	a      []float32 // element (i, k) of panel p at p*aPanel + i*aRow + k*aStep
 	aRow   int
 	aStep  int
 	aPanel int
-	height int // rows of a panel, 1 to tileHeight
+	height int // rows of a panel, 1 to the kernels' height
 	panels int
-	b      []float32 // element (k, j) at k*tileWidth + j
+	b      []float32 // element (k, j) at k*width + j of the kernels' width
 	c      []float32
 	ldc    int
+	cols   int // of c that are written: all of the kernels' width, unless it is masked
 	alpha  float32
 	add    bool // add alpha times the product to c instead of storing it
 }

@@ -4,18 +4,29 @@ package gemm
 
 import "golang.org/x/sys/cpu"
 
-// native are the fastest kernels of this processor.
+// native are the fastest kernels of this processor. Environment GODEBUG=cpu.avx512f=off or cpu.avx2=off does without.
 var native = detect()
 
 func detect() *kernels {
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		k := &kernels{micro: microAVX2, dots: dotsAVX2, dotsBF16: dotsBF16AVX2, transpose: transposeAVX2, copy: copyAVX2}
-		if cpu.X86.HasF16C {
-			k.dotsF16 = dotsF16AVX2
-		}
-		return k
+	switch x := cpu.X86; {
+	case x.HasAVX512F && x.HasAVX2 && x.HasFMA && x.HasF16C:
+		return &avx512
+	case x.HasAVX2 && x.HasFMA && x.HasF16C:
+		return &avx2
 	}
 	return &plain
+}
+
+// avx2 are the kernels for processors with AVX2, FMA and F16C.
+var avx2 = kernels{
+	height: 6, width: 16, micro: microAVX2,
+	dots: dotsAVX2, dotsF16: dotsF16AVX2, dotsBF16: dotsBF16AVX2, transpose: transposeAVX2, copy: copyAVX2,
+}
+
+// avx512 are those for processors with AVX-512F too.
+var avx512 = kernels{
+	height: 12, width: 32, masked: true, micro: microAVX512,
+	dots: dotsAVX2, dotsF16: dotsF16AVX2, dotsBF16: dotsBF16AVX2, transpose: transposeAVX2, copy: copyAVX2,
 }
 
 // size is that of a float32 in bytes, the unit of the assembly's distances.
@@ -38,6 +49,33 @@ func microAVX2(t *tiles) {
 	case 6:
 		micro6(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
 	}
+}
+
+func microAVX512(t *tiles) {
+	a, b, c := &t.a[0], &t.b[0], &t.c[0]
+	row, step, panel, ldc := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size
+	mask := uint32(1<<t.cols - 1)
+	kernel := micro512[t.height-1][1]
+	if t.cols <= 16 {
+		kernel = micro512[t.height-1][0]
+	}
+	kernel(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels, mask)
+}
+
+// micro512 are the AVX-512 kernels by height and width.
+var micro512 = [12][2]func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32){
+	{micro1x16AVX512, micro1x32AVX512},
+	{micro2x16AVX512, micro2x32AVX512},
+	{micro3x16AVX512, micro3x32AVX512},
+	{micro4x16AVX512, micro4x32AVX512},
+	{micro5x16AVX512, micro5x32AVX512},
+	{micro6x16AVX512, micro6x32AVX512},
+	{micro7x16AVX512, micro7x32AVX512},
+	{micro8x16AVX512, micro8x32AVX512},
+	{micro9x16AVX512, micro9x32AVX512},
+	{micro10x16AVX512, micro10x32AVX512},
+	{micro11x16AVX512, micro11x32AVX512},
+	{micro12x16AVX512, micro12x32AVX512},
 }
 
 func dotsAVX2(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32) {
@@ -89,9 +127,12 @@ func copyAVX2(dst []float32, panel int, rows *[slots][]float32, n int, l layout,
 	for i := range n {
 		pointers[i] = &rows[i][0]
 	}
-	if l.slots == tileWidth {
+	switch l.slots {
+	case 8:
+		copy8(&dst[0], panel*size, &pointers, n, l.width*size, panels)
+	case 16:
 		copy16(&dst[0], panel*size, &pointers, n, l.width*size, panels)
-		return
+	case 32:
+		copy32(&dst[0], panel*size, &pointers, n, l.width*size, panels)
 	}
-	copy8(&dst[0], panel*size, &pointers, n, l.width*size, panels)
 }

@@ -1,7 +1,9 @@
 package gemm
 
 // plain are the kernels in portable Go.
-var plain = kernels{micro: microPlain, dots: dotsPlain, transpose: transposePlain, copy: copyPlain}
+const plainWidth = 16
+
+var plain = kernels{height: 6, width: plainWidth, micro: microPlain, dots: dotsPlain, transpose: transposePlain, copy: copyPlain}
 
 // microPlain computes the tiles in pieces of 2x4, whose sums fit the registers of all platforms.
 func microPlain(t *tiles) {
@@ -19,11 +21,11 @@ func microPlain(t *tiles) {
 }
 
 func twoRows(t *tiles, a0, a1, c0, c1 []float32) {
-	for j := 0; j < tileWidth; j += 4 {
+	for j := 0; j < plainWidth; j += 4 {
 		var s00, s01, s02, s03, s10, s11, s12, s13 float32
 		b, at := t.b[j:], 0
 		for k := range t.kc {
-			row := b[k*tileWidth:][:4]
+			row := b[k*plainWidth:][:4]
 			x, y := a0[at], a1[at]
 			at += t.aStep
 			s00 += x * row[0]
@@ -41,11 +43,11 @@ func twoRows(t *tiles, a0, a1, c0, c1 []float32) {
 }
 
 func oneRow(t *tiles, a, c []float32) {
-	for j := 0; j < tileWidth; j += 4 {
+	for j := 0; j < plainWidth; j += 4 {
 		var s0, s1, s2, s3 float32
 		b, at := t.b[j:], 0
 		for k := range t.kc {
-			row := b[k*tileWidth:][:4]
+			row := b[k*plainWidth:][:4]
 			x := a[at]
 			at += t.aStep
 			s0 += x * row[0]

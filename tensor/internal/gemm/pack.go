@@ -33,6 +33,13 @@ func (s *scratch) pack(kern *kernels, dst []float32, x *side, l layout, i0, coun
 	}
 }
 
+// copyRows packs the elements of rows along k one behind the other, kc of each.
+func (s *scratch) copyRows(dst []float32, x *side, i0, count, k0, kc int) {
+	for i := range count {
+		copy(dst[i*kc:], x.segment(s.unpacked[:], i0+i, k0, kc))
+	}
+}
+
 // packTransposed packs an operand whose rows run along k, eight rows at a time. Rows beyond the last are
 // replaced by the last.
 func (s *scratch) packTransposed(kern *kernels, dst []float32, x *side, l layout, i0, count, k0, kc int) {

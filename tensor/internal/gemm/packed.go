@@ -4,39 +4,72 @@ package gemm
 // times to pay for packing.
 const maxDirectCols = 64
 
-// preparePacked orients the product and cuts c into tasks.
-func (j *job) preparePacked() {
-	// A tile is tileWidth wide whatever is used of it, while low tiles have kernels of their own.
-	if j.c.cols < tileWidth && j.c.rows > j.c.cols {
+// chunk is the part of the product that is computed between two packings of A: rows [row, row+rows) of c and
+// the terms [k0, end) of their sums.
+type chunk struct {
+	row, rows, k0, end int
+	height             int  // rows of a panel of A
+	direct             bool // A is read where it lies
+	left               int  // rows of A per task of packing it
+	tileRows, tileCols int  // the part of c that is a task
+}
+
+// multiplyPacked computes the product: one part of A after the other is packed, for all workers, and multiplied
+// with panels of B, which the worker that needs them packs for itself.
+func (j *job) multiplyPacked(par Parallel) {
+	// A tile is as wide as it is whatever is used of it, while low tiles have kernels of their own.
+	if j.c.cols < j.kernels.width && j.c.rows > j.c.cols {
 		j.transpose()
 	}
-	unit := max(tileWidth, min(j.b.block, wholeBlocks))
-	j.tileRows, j.tileCols = cut(j.c.rows, j.c.cols, j.k, unit)
+	j.kc = even(j.k, kBlock, wholeBlocks) // whatever the operands are: it decides how sums are rounded
+	rows := even(j.c.rows, mBlock, j.kernels.height)
+	depth := max(1, leftBlock/(rows*j.kc)) * j.kc
+	for row := 0; row < j.c.rows; row += rows {
+		for k0 := 0; k0 < j.k; k0 += depth {
+			j.chunk = chunk{row: row, rows: min(rows, j.c.rows-row), k0: k0, end: min(k0+depth, j.k)}
+			j.prepare(par.workers())
+			if !j.direct {
+				par.Run(ceilDiv(j.rows, j.left), j.packTask)
+			}
+			par.Run(ceilDiv(j.rows, j.tileRows)*ceilDiv(j.c.cols, j.tileCols), j.packedTask)
+		}
+	}
 }
 
 // wholeBlocks is a multiple of the blocks of 32 and 64 values that most quantized weights are stored in: parts of rows
 // that begin and end with blocks are cheaper to unpack.
 const wholeBlocks = 64
 
-// cut returns the size of the part of an m x n result that is one task: cols is a multiple of unit. Every task
-// packs its own blocks, so parts are as large as the caches allow unless that leaves few tasks.
-func cut(m, n, k, unit int) (rows, cols int) {
-	const (
-		wantTasks = 16
-		leastWork = 1 << 20 // multiplications worth a task
-	)
-	rows, cols = min(m, 5*mBlock), min(n, nBlock)
-	for ceilDiv(m, rows)*ceilDiv(n, cols) < wantTasks && rows*cols*k >= 2*leastWork {
-		switch {
-		case cols >= rows && cols > 4*tileWidth:
-			cols = ceilDiv(cols, 2)
-		case rows > 2*tileHeight:
-			rows = ceilDiv(rows, 2)
-		default:
-			return even(m, rows, tileHeight), even(n, cols, unit)
-		}
+// prepare cuts the chunk into tasks. Columns are divided first, because each task packs its own part of B.
+func (j *job) prepare(workers int) {
+	const leastWork = 1 << 20 // multiplications worth a task
+	kern := j.kernels
+	j.height = ceilDiv(j.rows, ceilDiv(j.rows, kern.height)) // 8 rows make 4+4, not 6+2
+	panels := ceilDiv(j.rows, j.height)
+	j.direct = j.a.source == nil && j.a.alongK && j.c.cols <= maxDirectCols
+	if j.left = 4 * j.height; !j.a.alongK {
+		j.left = nBlock / j.height * j.height
 	}
-	return even(m, rows, tileHeight), even(n, cols, unit)
+	if need := panels * j.slots() * ceilDiv(j.end-j.k0, j.kc) * j.kc; !j.direct && cap(j.packedLeft) < need {
+		j.packedLeft = make([]float32, need)
+	}
+
+	tasks := 1
+	if workers > 1 {
+		tasks = max(1, min(4*workers, j.rows*j.c.cols*(j.end-j.k0)/leastWork))
+	}
+	unit := max(kern.width, j.b.block)
+	across := min(tasks, ceilDiv(j.c.cols, unit))
+	j.tileCols = even(j.c.cols, ceilDiv(j.c.cols, across), unit)
+	j.tileRows = j.height * ceilDiv(panels, max(1, min(ceilDiv(tasks, across), panels/4)))
+}
+
+// slots is the number of values that a panel of the packed A takes per k.
+func (j *job) slots() int {
+	if j.a.alongK {
+		return j.height
+	}
+	return ceilDiv(j.height, slots) * slots
 }
 
 // even returns the size, a multiple of unit, of about equal parts of total that are at most about part long.
@@ -46,60 +79,96 @@ func even(total, part, unit int) int {
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-func (j *job) packedTasks() int {
-	return ceilDiv(j.c.rows, j.tileRows) * ceilDiv(j.c.cols, j.tileCols)
+// block returns where the terms from k on begin in the packed A, and how many they are.
+func (j *job) block(k int) (at []float32, kc int) {
+	return j.packedLeft[ceilDiv(j.rows, j.height)*j.slots()*(k-j.k0):], min(j.kc, j.end-k)
 }
 
-// packed computes one task's part of c.
-func (j *job) packed(task int) {
+// packLeft packs one task's rows of the chunk's part of A.
+func (j *job) packLeft(task int) {
 	s := scratches.Get().(*scratch)
-	down := ceilDiv(j.c.rows, j.tileRows)
-	row, col := task%down*j.tileRows, task/down*j.tileCols
-	rows, cols := min(j.tileRows, j.c.rows-row), min(j.tileCols, j.c.cols-col)
-	if j.beta != 0 && j.beta != 1 {
-		j.c.part(row, col, rows, cols).scale(j.beta)
-	}
-
-	kc := even(j.k, kBlock, wholeBlocks) // whatever the operands are: it decides how sums are rounded
-	for k0 := 0; k0 < j.k; k0 += kc {
-		kc := min(kc, j.k-k0)
-		s.pack(j.kernels, s.b[:], &j.b, layout{tileWidth, tileWidth}, col, cols, k0, kc)
-		for i := 0; i < rows; i += mBlock {
-			part := j.c.part(row+i, col, min(mBlock, rows-i), cols)
-			j.block(s, part, row+i, k0, kc)
+	first := task * j.left
+	rows := min(j.left, j.rows-first)
+	for k := j.k0; k < j.end; k += j.kc {
+		dst, kc := j.block(k)
+		dst = dst[first/j.height*j.slots()*kc:]
+		if j.a.alongK {
+			s.copyRows(dst, &j.a, j.row+first, rows, k, kc)
+		} else {
+			s.pack(j.kernels, dst, &j.a, layout{j.height, j.slots()}, j.row+first, rows, k, kc)
 		}
 	}
 	s.release()
 }
 
-// block adds (or, for the first terms with beta 0, stores) the product of a block of A and the packed block of
-// B to the part of c that begins at the given row.
-func (j *job) block(s *scratch, part target, row, k0, kc int) {
-	height := ceilDiv(part.rows, ceilDiv(part.rows, tileHeight)) // 8 rows make 4+4, not 6+2
-	a := j.leftBlock(s, part, row, k0, kc, height)
-	a.kc, a.alpha = kc, j.alpha
-	add := k0 > 0 || j.beta != 0
-	for col := 0; col < part.cols; col += tileWidth {
-		t := &s.tiles
-		*t = a
-		t.b = s.b[col*kc:]
-		tile := part.part(0, col, part.rows, min(tileWidth, part.cols-col))
-		if tile.cols == tileWidth && tile.colStep == 1 {
-			t.c, t.ldc, t.add = tile.data, tile.rowStep, add
-			t.rows(j.kernels.micro, part.rows, height)
+// tilesAt returns where the kernel finds the rows of A from row on, counted from the chunk's first, and their
+// terms from k on.
+func (j *job) tilesAt(row, k int) tiles {
+	if j.direct {
+		a := &j.a
+		return tiles{a: a.f32[(j.row+row)*a.stride+k:], aRow: a.stride, aStep: 1, aPanel: j.height * a.stride}
+	}
+	at, kc := j.block(k)
+	t := tiles{a: at[row/j.height*j.slots()*kc:], aRow: kc, aStep: 1, aPanel: j.slots() * kc}
+	if !j.a.alongK {
+		t.aRow, t.aStep = 1, j.slots()
+	}
+	return t
+}
+
+// packed adds one task's products to c, or stores those of the first terms with beta 0.
+func (j *job) packed(task int) {
+	s := scratches.Get().(*scratch)
+	down := ceilDiv(j.rows, j.tileRows)
+	row, left := task%down*j.tileRows, task/down*j.tileCols
+	rows, right := min(j.tileRows, j.rows-row), min(left+j.tileCols, j.c.cols)
+	if j.k0 == 0 && j.beta != 0 && j.beta != 1 {
+		j.c.part(j.row+row, left, rows, right-left).scale(j.beta)
+	}
+	step := nBlock // panels of B that are packed together, because their rows are read in longer pieces
+	if j.b.source == nil && j.b.alongK {
+		step = j.kernels.width // a panel is used while it is in the nearest cache
+	}
+	for k := j.k0; k < j.end; k += j.kc {
+		kc := min(j.kc, j.end-k)
+		for col := left; col < right; col += step {
+			cols := min(step, right-col)
+			s.pack(j.kernels, s.b[:], &j.b, layout{j.kernels.width, j.kernels.width}, col, cols, k, kc)
+			t := &s.tiles
+			*t = j.tilesAt(row, k)
+			t.kc, t.alpha, t.add = kc, j.alpha, k > 0 || j.beta != 0
+			j.columns(s, j.c.part(j.row+row, col, rows, cols))
+		}
+	}
+	s.release()
+}
+
+// columns computes the tiles of the part of c that belongs to the packed panels of B.
+func (j *job) columns(s *scratch, part target) {
+	kern, t := j.kernels, s.tiles
+	for col := 0; col < part.cols; col += kern.width {
+		s.tiles = t
+		s.tiles.b, s.tiles.cols = s.b[col*t.kc:], min(kern.width, part.cols-col)
+		tile := part.part(0, col, part.rows, s.tiles.cols)
+		if tile.colStep == 1 && (tile.cols == kern.width || kern.masked) {
+			s.tiles.c, s.tiles.ldc = tile.data, tile.rowStep
+			s.tiles.rows(kern.micro, tile.rows, j.height)
 			continue
 		}
-		t.c, t.ldc, t.add = s.edge[:], tileWidth, false
-		t.rows(j.kernels.micro, part.rows, height)
-		tile.store(s.edge[:], add)
+		j.edge(s, tile)
 	}
 }
 
-// leftBlock returns where the kernel finds the block of A: packed, or in place.
-func (j *job) leftBlock(s *scratch, part target, row, k0, kc, height int) tiles {
-	if a := &j.a; a.source == nil && a.alongK && part.cols <= maxDirectCols {
-		return tiles{a: a.f32[row*a.stride+k0:], aRow: a.stride, aStep: 1, aPanel: height * a.stride}
+// edge computes tiles that the kernel can't write to c: it writes them to scratch, some rows at a time.
+func (j *job) edge(s *scratch, tile target) {
+	t, width := s.tiles, j.kernels.width
+	most := len(s.edge) / (width * j.height) * j.height
+	for row := 0; row < tile.rows; row += most {
+		part := tile.part(row, 0, min(most, tile.rows-row), tile.cols)
+		s.tiles = t
+		s.tiles.a = t.a[row/j.height*t.aPanel:]
+		s.tiles.c, s.tiles.ldc, s.tiles.cols, s.tiles.add = s.edge[:], width, width, false
+		s.tiles.rows(j.kernels.micro, part.rows, j.height)
+		part.store(s.edge[:], width, t.add)
 	}
-	s.pack(j.kernels, s.a[:], &j.a, layout{height, slots}, row, part.rows, k0, kc)
-	return tiles{a: s.a[:], aRow: 1, aStep: slots, aPanel: slots * kc}
 }

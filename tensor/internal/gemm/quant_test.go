@@ -50,7 +50,7 @@ func TestQuantizedBits(t *testing.T) {
 						stored, plain := quantOperand(k, n, trans, f.format)
 						a, _ := operand(1, m, k, false, storedF32, 0)
 						want := make([]float32, m*n)
-						if err := run(kern, nil, want, n, m, n, k, 1, 0, a, plain); err != nil {
+						if err := run(kern, Parallel{}, want, n, m, n, k, 1, 0, a, plain); err != nil {
 							t.Fatal(err)
 						}
 						compare(t, want, nil, n, m, n, k, 1, 0, a, plain)
@@ -123,7 +123,7 @@ func TestQuantizedAllocatesNothing(t *testing.T) {
 				a, _ := operand(1, m, k, false, storedF32, 0)
 				c := make([]float32, m*n)
 				call := func() {
-					if err := Gemm(nil, c, n, m, n, k, 1, 0, a, stored); err != nil {
+					if err := Gemm(Parallel{}, c, n, m, n, k, 1, 0, a, stored); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -19,8 +19,8 @@ func (j *job) prepareSkinny() {
 		leastWork = 1 << 17 // multiplications worth a task
 	)
 	perRow := j.c.cols * j.k
-	j.chunk = max(ceilDiv(j.c.rows, wantTasks), ceilDiv(leastWork, perRow))
-	j.chunk = ceilDiv(j.chunk, streamed) * streamed
+	j.share = max(ceilDiv(j.c.rows, wantTasks), ceilDiv(leastWork, perRow))
+	j.share = ceilDiv(j.share, streamed) * streamed
 
 	if j.b.alongK && j.b.source == nil {
 		j.small, j.smallStep = j.b.f32, j.b.stride
@@ -50,13 +50,13 @@ func (j *job) unpackSmall() {
 	s.release()
 }
 
-func (j *job) skinnyTasks() int { return ceilDiv(j.c.rows, j.chunk) }
+func (j *job) skinnyTasks() int { return ceilDiv(j.c.rows, j.share) }
 
 // skinny computes one task's rows of c, a few at a time.
 func (j *job) skinny(task int) {
 	s := scratches.Get().(*scratch)
-	end := min((task+1)*j.chunk, j.c.rows)
-	for row := task * j.chunk; row < end; row += streamed {
+	end := min((task+1)*j.share, j.c.rows)
+	for row := task * j.share; row < end; row += streamed {
 		rows := min(streamed, end-row)
 		clear(s.sums[:])
 		for k0 := 0; k0 < j.k; k0 += unpackedRun {

@@ -1,4 +1,4 @@
-// Command gemm generates the AVX2/FMA kernels of package gemm.
+// Command gemm generates the AVX2/FMA and AVX-512 kernels of package gemm.
 package main
 
 import (
@@ -23,6 +23,10 @@ func main() {
 	for height := 1; height <= maxHeight; height++ {
 		micro(height)
 	}
+	for height := 1; height <= maxHeight512; height++ {
+		micro512(height, 1)
+		micro512(height, 2)
+	}
 	masks := emit.TailMasks()
 	for _, f := range formats {
 		for small := 1; small <= maxSmall; small++ {
@@ -30,6 +34,7 @@ func main() {
 		}
 	}
 	transpose()
+	copyPanels("copy32", 4, "copy32 is copy16 for 128 bytes of every row.")
 	copyPanels("copy16", 2,
 		"copy16 copies values [i*step, i*step+64) bytes of n rows, n at most 8, one behind the other to",
 		"dst + i*panel bytes, for i below panels. n and panels are at least 1.")
