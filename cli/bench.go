@@ -42,7 +42,7 @@ func (p *program) benchCommand() *cli.Command {
 			&cli.BoolFlag{Name: "kernels", Category: groupLoop, DisableDefaultText: true, Usage: "single operations only"},
 			&cli.BoolFlag{Name: "profile", Category: groupLoop, DisableDefaultText: true, Usage: "also the time of every kernel of a pass"},
 			&cli.BoolFlag{Name: "gpu-plan", Category: groupLoop, DisableDefaultText: true, Usage: "no measurement: what passes would give a large GPU to do"},
-			&cli.StringFlag{Name: "parts", Category: groupLoop, Usage: "what to measure, of kernels,forward,step,decode", DefaultText: "all"},
+			&cli.StringFlag{Name: "parts", Category: groupLoop, Usage: "what to measure, of kernels,forward,prefill,step,prompt,decode", DefaultText: "all"},
 			&cli.DurationFlag{Name: "time", Category: groupLoop, Value: 300 * time.Millisecond, Usage: "for each measurement"},
 			jsonFlag("print one JSON object"), quietFlag(),
 		},
@@ -132,7 +132,7 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 		case slices.Contains(bench.Parts, part):
 			config.Parts = append(config.Parts, part)
 		default:
-			return config, usagef("--parts: %q is none of kernels, forward, step, decode", name)
+			return config, usagef("--parts: %q is none of kernels, forward, prefill, step, prompt, decode", name)
 		}
 	}
 	return config, nil

@@ -21,12 +21,14 @@ type Part string
 const (
 	Kernels Part = "kernels" // single operations with the model's shapes
 	Forward Part = "forward" // the loss of a batch
+	Prefill Part = "prefill" // the next token's logits behind one sequence
 	Step    Part = "step"    // an optimizer step of LoRA r 8 on q_proj and v_proj
+	Prompt  Part = "prompt"  // an optimizer step of a soft prompt of 20 tokens
 	Decode  Part = "decode"  // greedy generation, one sequence
 )
 
 // Parts are all parts.
-var Parts = []Part{Kernels, Forward, Step, Decode}
+var Parts = []Part{Kernels, Forward, Prefill, Step, Prompt, Decode}
 
 // Config says what to measure. Zero values mean what the comments say.
 type Config struct {
@@ -66,6 +68,7 @@ type Result struct {
 	Calls   int           `json:"calls"`
 	Median  time.Duration `json:"median_ns"` // of one call
 	Best    time.Duration `json:"best_ns"`
+	CPU     time.Duration `json:"cpu_ns,omitempty"`  // median of the processor time of a call, of all threads
 	Flops   float64       `json:"flops,omitempty"`   // of one call
 	Bytes   float64       `json:"bytes,omitempty"`   // of the operands of one call, each counted once
 	Tokens  int           `json:"tokens,omitempty"`  // of one call
@@ -178,7 +181,9 @@ type job struct {
 	close func() error
 }
 
-var jobs = map[Part]func(context.Context, *transformer.Model, Config) (*job, error){Forward: forward, Step: step, Decode: decode}
+var jobs = map[Part]func(context.Context, *transformer.Model, Config) (*job, error){
+	Forward: forward, Prefill: prefill, Step: step, Prompt: prompt, Decode: decode,
+}
 
 // weights counts the values of the matrices that every token passes.
 func weights(m *transformer.Model) float64 {
@@ -228,32 +233,63 @@ func forward(ctx context.Context, m *transformer.Model, c Config) (*job, error) 
 	return j, nil
 }
 
-func step(ctx context.Context, m *transformer.Model, c Config) (*job, error) {
-	lora, err := peft.New(ctx, m, peft.LoRAConfig{})
+func prefill(ctx context.Context, m *transformer.Model, c Config) (*job, error) {
+	run, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: c.Length, Context: c.Length + 1})
 	if err != nil {
 		return nil, err
 	}
-	run, err := m.NewRun(transformer.RunOptions{Batch: c.Batch, Length: c.Length, Train: true,
-		GradCheckpoint: c.Checkpoint, Adapters: []transformer.Adapter{lora}})
-	if err != nil {
-		return nil, errors.Join(err, lora.Close())
+	c.Batch = 1
+	ids := batch(m, c).IDs[0]
+	j := &job{close: run.Close}
+	j.Name, j.Tokens = fmt.Sprintf("prompt of %d tokens", c.Length), c.Length
+	j.Flops = 2 * (weights(m) - float64(m.Weights.Embed.Len())) * float64(j.Tokens)
+	j.call = func(func()) error {
+		for _, err := range run.Generate(ctx, ids, transformer.Generation{MaxTokens: 1}) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	b := batch(m, c)
+	return j, nil
+}
+
+func step(ctx context.Context, m *transformer.Model, c Config) (*job, error) {
+	return training(ctx, m, c, peft.LoRAConfig{}, "LoRA r 8 on q, v")
+}
+
+func prompt(ctx context.Context, m *transformer.Model, c Config) (*job, error) {
+	return training(ctx, m, c, peft.PromptConfig{}, "soft prompt of 20")
+}
+
+// training is optimizer steps of a method. Virtual tokens are computed but not counted.
+func training(ctx context.Context, m *transformer.Model, c Config, of peft.Config, name string) (*job, error) {
+	method, err := peft.New(ctx, m, of)
+	if err != nil {
+		return nil, err
+	}
+	length := method.VirtualTokens() + c.Length
+	run, err := m.NewRun(transformer.RunOptions{Batch: c.Batch, Length: length, Train: true,
+		GradCheckpoint: c.Checkpoint, Adapters: []transformer.Adapter{method}})
+	if err != nil {
+		return nil, errors.Join(err, method.Close())
+	}
+	b := run.WithPrompt(batch(m, c))
 	j := &job{}
-	j.Name, j.Tokens = fmt.Sprintf("LoRA r 8 on q, v, %d×%d tokens", c.Batch, c.Length), c.Batch*c.Length
-	j.Flops = 4 * weights(m) * float64(j.Tokens)
+	j.Name, j.Tokens = fmt.Sprintf("%s, %d×%d tokens", name, c.Batch, c.Length), c.Batch*c.Length
+	j.Flops = 4 * weights(m) * float64(c.Batch*length)
 	data := func(yield func([]transformer.Batch, error) bool) {
 		for yield([]transformer.Batch{b}, nil) {
 		}
 	}
-	next, stop := iter.Pull2(peft.Train(ctx, run, lora, data, peft.TrainConfig{Steps: 1 << 30, LR: 1e-3}))
+	next, stop := iter.Pull2(peft.Train(ctx, run, method, data, peft.TrainConfig{Steps: 1 << 30, LR: 1e-3}))
 	j.call = func(func()) error {
 		_, err, _ := next()
 		return err
 	}
 	j.close = func() error {
 		stop()
-		return errors.Join(run.Close(), lora.Close())
+		return errors.Join(run.Close(), method.Close())
 	}
 	return j, nil
 }
@@ -296,21 +332,22 @@ func (j *job) repeat(budget time.Duration) error {
 	if err := j.call(func() {}); err != nil {
 		return err
 	}
-	var times []time.Duration
+	var times, cpu []time.Duration
 	for begin := time.Now(); len(times) == 0 || time.Since(begin) < budget; {
 		var last time.Time
+		var lastCPU time.Duration
 		err := j.call(func() {
-			now := time.Now()
+			now, nowCPU := time.Now(), cpuTime()
 			if !last.IsZero() {
-				times = append(times, now.Sub(last))
+				times, cpu = append(times, now.Sub(last)), append(cpu, nowCPU-lastCPU)
 			}
-			last = now
+			last, lastCPU = now, nowCPU
 		})
 		if err != nil {
 			return err
 		}
 	}
-	j.of(times)
+	j.of(times, cpu)
 	return nil
 }
 
@@ -319,20 +356,21 @@ func (r *Result) repeat(budget time.Duration, call func() error) error {
 	if err := call(); err != nil {
 		return err
 	}
-	var times []time.Duration
+	var times, cpu []time.Duration
 	for begin := time.Now(); len(times) < 3 || time.Since(begin) < budget; {
-		start := time.Now()
+		start, startCPU := time.Now(), cpuTime()
 		if err := call(); err != nil {
 			return err
 		}
-		times = append(times, time.Since(start))
+		times, cpu = append(times, time.Since(start)), append(cpu, cpuTime()-startCPU)
 	}
-	r.of(times)
+	r.of(times, cpu)
 	return nil
 }
 
-// of takes the times of calls.
-func (r *Result) of(times []time.Duration) {
+// of takes the times of calls, by the clock and of the processor.
+func (r *Result) of(times, cpu []time.Duration) {
 	slices.Sort(times)
-	r.Calls, r.Best, r.Median = len(times), times[0], times[len(times)/2]
+	slices.Sort(cpu)
+	r.Calls, r.Best, r.Median, r.CPU = len(times), times[0], times[len(times)/2], cpu[len(cpu)/2]
 }

@@ -50,7 +50,7 @@ func TestRun(t *testing.T) {
 					t.Errorf("%s: kernels %+v", r.Name, r.Kernels)
 				}
 			}
-			if seen[bench.Kernels] < 15 || seen[bench.Forward] != 1 || seen[bench.Step] != 1 || seen[bench.Decode] != 1 {
+			if seen[bench.Kernels] < 15 || seen[bench.Forward] != 1 || seen[bench.Prefill] != 1 || seen[bench.Step] != 1 || seen[bench.Prompt] != 1 || seen[bench.Decode] != 1 {
 				t.Errorf("%v: %v", dt, seen)
 			}
 		}

@@ -138,7 +138,8 @@ func (x bench) run(ctx context.Context, b tensor.Backend, budget time.Duration) 
 	if err := r.repeat(budget, call(n)); err != nil {
 		return r, err
 	}
-	r.Calls, r.Median, r.Best = r.Calls*n, r.Median/time.Duration(n), r.Best/time.Duration(n)
+	each := time.Duration(n)
+	r.Calls, r.Median, r.Best, r.CPU = r.Calls*n, r.Median/each, r.Best/each, r.CPU/each
 	return r, nil
 }
 
