@@ -5,21 +5,21 @@ import "math"
 func (k *task[T]) attention(o Attention) {
 	h, z, stats := o.Heads, k.floats(o.Z), k.floats(o.Stats)
 	q, keys, v, segment := k.floats(o.Q), k.floats(o.K), k.floats(o.V), k.segments(o.Segment)
-	k.eachTile(h, func(t tile, scores []T, seen []int) {
+	k.eachTile(h, func(t tile, scores []T, seen []run) {
 		scores = k.scoreTile(t, q, keys, scores)
 		for r := range t.rows {
 			i, row := t.query+r, scores[r*t.cols:][:t.cols]
 			stat := atStats(h, stats, t.b, t.head, i)
 			stat[0], stat[1] = T(math.Inf(-1)), 0
-			seen = h.visible(t.b, i, segment, seen[:0])
-			if len(seen) == 0 {
-				clear(row)
+			seen = h.runs(t.b, i, segment, seen[:0])
+			shown := show(row, seen, t.key)
+			clear(row[len(shown):])
+			if len(shown) == 0 {
 				continue
 			}
-			hide(row, seen, t.key)
-			top := maximum(row)
-			sum := k.expSum(row, row, top)
-			scaleTo(row, row, 1/sum)
+			top := k.maximum(shown)
+			sum := k.expSum(shown, shown, top)
+			k.scaleTo(shown, shown, 1/sum)
 			stat[0] = top + T(math.Log(float64(sum)))
 		}
 		k.multiply(alone, multiplication[T]{out: queriesOf(t, z), a: rowsOf(scores, t.cols), b: keysOf(t, v), scale: 1})
@@ -60,26 +60,24 @@ func (k *task[T]) attentionBackwardTile(o AttentionBackward, t tile, p, g []T) {
 func (k *task[T]) gradientOfScores(o AttentionBackward, t tile, p, g []T) {
 	h, z, dz, stats := o.Heads, k.floats(o.Z), k.floats(o.DZ), k.floats(o.Stats)
 	segment, scale, limit := k.segments(o.Segment), T(o.Scale), T(o.SoftCap)
-	seen := make([]int, 0, h.Keys)
+	seen := make([]run, 0, 2)
 	for r := range t.rows {
 		i := t.query + r
 		p, g := p[r*t.cols:][:t.cols], g[r*t.cols:][:t.cols]
 		stat := atStats(h, stats, t.b, t.head, i)
 		stat[1] = k.dot(atQuery(h, dz, t.b, t.head, i), atQuery(h, z, t.b, t.head, i))
-		seen = h.visible(t.b, i, segment, seen[:0])
-		if len(seen) == 0 {
-			clear(p)
-			clear(g)
-			continue
+		seen = h.runs(t.b, i, segment, seen[:0])
+		shown := show(p, seen, t.key)
+		clear(p[len(shown):])
+		clear(g[len(shown):])
+		p, g = shown, g[:len(shown)]
+		for j := 0; j < len(p) && limit > 0; j++ {
+			if s := p[j]; s > T(math.Inf(-1)) {
+				g[j] = stat[1] + (g[j]-stat[1])*capSlope(s, limit)
+			}
 		}
-		for j, s := range p {
-			g[j] = (g[j] - stat[1]) * capSlope(s, limit) * scale
-		}
-		hide(p, seen, t.key)
 		k.expSum(p, p, stat[0])
-		for j, v := range p {
-			g[j] *= v
-		}
+		k.scoreGradient(g, p, stat[1], scale)
 	}
 }
 

@@ -22,6 +22,8 @@ func NewCPU(workers int) *CPU {
 	info := Info{Kind: "cpu", Name: runtime.GOARCH, Type: "cpu", Threads: workers}
 	return &CPU{newHost(info, vectors[float32]{
 		dot: vec.Dot, axpy: vec.Axpy, expSum: vec.ExpSum, widen: widen32, gemm: gemm32,
+		scaleTo: vec.ScaleTo, sum: vec.Add, normalize: vec.Normalize, scoreGradient: vec.ScoreGradient,
+		gate: vec.Gate, gateBackward: vec.GateBackward, maximum: vec.Max,
 	})}
 }
 
@@ -35,6 +37,9 @@ func NewFloat64() *Float64 {
 	info := Info{Kind: "cpu", Name: runtime.GOARCH + " float64", Type: "cpu"}
 	return &Float64{newHost(info, vectors[float64]{
 		dot: dot64, axpy: axpy64, expSum: expSum64, widen: widen64, gemm: gemm64,
+		scaleTo: vec.PlainScaleTo[float64], sum: vec.PlainAdd[float64], normalize: vec.PlainNormalize[float64],
+		scoreGradient: vec.PlainScoreGradient[float64], gate: vec.PlainGate[float64],
+		gateBackward: vec.PlainGateBackward[float64], maximum: vec.PlainMax[float64],
 	})}
 }
 
@@ -64,6 +69,14 @@ type vectors[T real] struct {
 	expSum func(dst, src []T, shift T) T                       // dst = exp(src−shift); the sum of dst
 	widen  func(dt DType, dst []T, stored span[T])             // dst = the values of stored weights
 	gemm   func(each gemm.Parallel, p multiplication[T]) error // out = scale·A·B
+
+	scaleTo       func(dst, src []T, alpha T)          // dst = alpha·src
+	sum           func(dst, x, y []T)                  // dst = x + y
+	normalize     func(dst, x, w []T, alpha, offset T) // dst = alpha·x·(offset+w)
+	scoreGradient func(g, p []T, mean, scale T)        // g = p·(g−mean)·scale
+	gate          func(out, gate, up []T)              // out = SiLU(gate)·up
+	gateBackward  func(dgate, dup, dout, gate, up []T) // its gradient
+	maximum       func(x []T) T                        // the largest value, or NaN if there is one
 }
 
 // dot64 has four sums, because each addition waits for the one before it.

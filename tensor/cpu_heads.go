@@ -2,10 +2,13 @@ package tensor
 
 import "math"
 
-// visible appends to keys the keys that query i of batch b sees, in order.
-func (h Heads) visible(b, i int, segment []int32, keys []int) []int {
-	for j := range h.Prefix {
-		keys = append(keys, j)
+// run is a range of keys.
+type run struct{ from, to int }
+
+// runs appends to all the ranges of keys that query i of batch b sees, in order.
+func (h Heads) runs(b, i int, segment []int32, all []run) []run {
+	if h.Prefix > 0 {
+		all = append(all, run{0, h.Prefix})
 	}
 	at := min(h.First+i, h.Keys-1)
 	from := h.Prefix
@@ -13,14 +16,29 @@ func (h Heads) visible(b, i int, segment []int32, keys []int) []int {
 		from = max(from, at-h.Window+1)
 	}
 	if segment == nil {
-		for j := from; j <= at; j++ {
-			keys = append(keys, j)
+		if from <= at {
+			all = append(all, run{from, at + 1})
 		}
-		return keys
+		return all
 	}
 	segment = segment[b*h.Keys:]
 	for j := from; j <= at; j++ {
-		if segment[j] == segment[at] && segment[at] >= 0 {
+		if segment[j] != segment[at] || segment[at] < 0 {
+			continue
+		}
+		if last := len(all) - 1; last >= 0 && all[last].to == j {
+			all[last].to++
+		} else {
+			all = append(all, run{j, j + 1})
+		}
+	}
+	return all
+}
+
+// visible appends to keys those that query i of batch b sees, in order.
+func (h Heads) visible(b, i int, segment []int32, keys []int) []int {
+	for _, r := range h.runs(b, i, segment, nil) {
+		for j := r.from; j < r.to; j++ {
 			keys = append(keys, j)
 		}
 	}
@@ -98,15 +116,6 @@ func (k *task[T]) eachKeyHead(h Heads, start func(b, kv int), f func(b, head int
 			}
 		}
 	})
-}
-
-// maximum returns the largest value, or NaN if there is one.
-func maximum[T real](x []T) T {
-	top := x[0]
-	for _, v := range x[1:] {
-		top = max(top, v)
-	}
-	return top
 }
 
 func exp[T real](x T) T { return T(math.Exp(float64(x))) }

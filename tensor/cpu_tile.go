@@ -28,11 +28,11 @@ func (h Heads) tile(b, head, query int) tile {
 func (h Heads) tileSize() int { return min(queryBlock, h.Queries) * h.Keys }
 
 // eachTile calls f for the tiles of all heads, with room for their scores and
-// for the list of keys that a query sees.
-func (k *task[T]) eachTile(h Heads, f func(t tile, scores []T, seen []int)) {
+// for the ranges of keys that a query sees.
+func (k *task[T]) eachTile(h Heads, f func(t tile, scores []T, seen []run)) {
 	blocks := (h.Queries + queryBlock - 1) / queryBlock
 	k.parallel(h.Batch*h.Heads*blocks, grainFor(4*h.Dim*h.tileSize()), func(lo, hi int) {
-		scores, seen := make([]T, h.tileSize()), make([]int, 0, h.Keys)
+		scores, seen := make([]T, h.tileSize()), make([]run, 0, 2)
 		for n := lo; n < hi; n++ {
 			f(h.tile(n/(h.Heads*blocks), n/blocks%h.Heads, n%blocks*queryBlock), scores, seen)
 		}
@@ -60,17 +60,15 @@ func (k *task[T]) scoreTile(t tile, q, keys, scores []T) []T {
 	return scores
 }
 
-// hide sets a row of scores to −∞, except for the keys seen. The row begins at
-// key first.
-func hide[T real](row []T, seen []int, first int) {
+// show sets a row of scores, which begins at key first, to −∞ except for the keys seen,
+// and returns it up to the last of them.
+func show[T real](row []T, seen []run, first int) []T {
 	at := 0
-	for _, j := range seen {
-		for ; at < j-first; at++ {
+	for _, r := range seen {
+		for ; at < r.from-first; at++ {
 			row[at] = T(math.Inf(-1))
 		}
-		at++
+		at = r.to - first
 	}
-	for ; at < len(row); at++ {
-		row[at] = T(math.Inf(-1))
-	}
+	return row[:at]
 }

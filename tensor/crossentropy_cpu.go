@@ -1,40 +1,44 @@
 package tensor
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 func (k *task[T]) crossEntropy(o CrossEntropy) {
 	stats, logits, targets := k.floats(o.Stats), k.floats(o.Logits), k.ints(o.Targets)
 	m, c := lead(o.Logits)
 	k.parallel(m, grainFor(10*c), func(lo, hi int) {
-		x := make([]T, c)
+		scratch := make([]T, c)
 		for r := lo; r < hi; r++ {
-			stat := stats[r*StatsWidth : (r+1)*StatsWidth]
+			stat, x := stats[r*StatsWidth:(r+1)*StatsWidth], logits[r*c:(r+1)*c]
 			if o.First == 0 {
 				stat[0], stat[1], stat[2], stat[3] = T(math.Inf(-1)), 0, 0, 0
 			}
-			capTo(x, logits[r*c:(r+1)*c], T(o.SoftCap))
+			if o.SoftCap > 0 {
+				capTo(scratch, x, T(o.SoftCap))
+				x = scratch
+			}
 			if v, ok := column(targets[r], o.First, c); ok {
 				stat[2] = x[v]
 			}
-			k.fold(stat, x, o.First)
+			k.fold(stat, x, scratch, o.First)
 		}
 	})
 }
 
-// fold takes one part of a row, x, into its maximum, sum and argmax. x is
-// overwritten.
-func (k *task[T]) fold(stat, x []T, first int) {
-	old, top := stat[0], stat[0]
-	for v, value := range x {
-		if value > top || value != value {
-			top, stat[3] = value, T(first+v)
-		}
+// fold takes one part of a row, x, into its maximum, sum and argmax. scratch may be x,
+// which is then overwritten.
+func (k *task[T]) fold(stat, x, scratch []T, first int) {
+	old, top := stat[0], k.maximum(x)
+	if top > old || top != top {
+		stat[0], stat[3] = top, T(first+slices.IndexFunc(x, func(v T) bool { return v == top || v != v }))
 	}
-	sum := k.expSum(x, x, top)
+	sum := k.expSum(scratch, x, stat[0])
 	if stat[1] > 0 {
-		sum += stat[1] * exp(old-top)
+		sum += stat[1] * exp(old-stat[0])
 	}
-	stat[0], stat[1] = top, sum
+	stat[1] = sum
 }
 
 func (k *task[T]) crossEntropyBackward(o CrossEntropyBackward) {
@@ -49,9 +53,13 @@ func (k *task[T]) crossEntropyBackward(o CrossEntropyBackward) {
 				clear(row)
 				continue
 			}
-			capTo(x, row, limit)
-			k.expSum(row, x, stat[0])
-			scaleTo(row, row, scale/stat[1])
+			capped := row
+			if limit > 0 {
+				capTo(x, row, limit)
+				capped = x
+			}
+			k.expSum(row, capped, stat[0])
+			k.scaleTo(row, row, scale/stat[1])
 			if v, ok := column(targets[r], o.First, c); ok {
 				row[v] -= scale
 			}

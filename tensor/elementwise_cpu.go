@@ -8,9 +8,7 @@ const elementChunk = 1 << 14
 func (k *task[T]) add(o Add) {
 	out, a, b := k.floats(o.Out), k.floats(o.A), k.floats(o.B)
 	k.parallel(len(out), elementChunk, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			out[i] = a[i] + b[i]
-		}
+		k.sum(out[lo:hi], a[lo:hi], b[lo:hi])
 	})
 }
 
@@ -20,7 +18,7 @@ func (k *task[T]) scale(o Scale) {
 		if o.Add {
 			k.axpy(f, x[lo:hi], out[lo:hi])
 		} else {
-			scaleTo(out[lo:hi], x[lo:hi], f)
+			k.scaleTo(out[lo:hi], x[lo:hi], f)
 		}
 	})
 }

@@ -21,9 +21,9 @@ func (k *task[T]) embed(o Embed) error {
 			row := out[n*d : (n+1)*d]
 			switch id := int(ids[n]); {
 			case id >= 0:
-				scaleTo(row, k.weightRow(o.Table, id, row), table)
+				k.scaleTo(row, k.weightRow(o.Table, id, row), table)
 			case o.Extra != nil:
-				scaleTo(row, k.weightRow(o.Extra, -1-id, row), prompt)
+				k.scaleTo(row, k.weightRow(o.Extra, -1-id, row), prompt)
 			default:
 				clear(row)
 			}
@@ -89,11 +89,4 @@ func checkRows(field string, indices []int32, lo, hi int) error {
 		}
 	}
 	return nil
-}
-
-// scaleTo sets dst to f·src; both may be the same slice.
-func scaleTo[T real](dst, src []T, f T) {
-	for i, v := range src {
-		dst[i] = f * v
-	}
 }

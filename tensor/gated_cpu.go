@@ -88,6 +88,10 @@ func activated(a Activation, g float64) (value, slope float64) {
 func (k *task[T]) gated(o Gated) {
 	out, gate := k.floats(o.Out), k.floats(o.Gate)
 	k.parallel(len(out), gatedChunk, func(lo, hi int) {
+		if o.Act == SiLU && o.Up != nil {
+			k.gate(out[lo:hi], gate[lo:hi], k.floats(o.Up)[lo:hi])
+			return
+		}
 		value, _ := k.activate(o.Act, gate[lo:hi], false)
 		if o.Up == nil {
 			copy(out[lo:hi], value)
@@ -103,6 +107,10 @@ func (k *task[T]) gated(o Gated) {
 func (k *task[T]) gatedBackward(o GatedBackward) {
 	dgate, dout, gate := k.floats(o.DGate), k.floats(o.DOut), k.floats(o.Gate)
 	k.parallel(len(dout), gatedChunk, func(lo, hi int) {
+		if o.Act == SiLU && o.Up != nil {
+			k.gateBackward(dgate[lo:hi], k.floats(o.DUp)[lo:hi], dout[lo:hi], gate[lo:hi], k.floats(o.Up)[lo:hi])
+			return
+		}
 		value, slope := k.activate(o.Act, gate[lo:hi], true)
 		for i, s := range slope {
 			dgate[lo+i] = dout[lo+i] * s

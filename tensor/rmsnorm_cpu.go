@@ -10,10 +10,7 @@ func (k *task[T]) rmsNorm(o RMSNorm) {
 		for r := lo; r < hi; r++ {
 			row, dst := x[r*d:(r+1)*d], out[r*d:(r+1)*d]
 			rms[r] = T(math.Sqrt(float64(k.dot(row, row))/float64(d) + float64(o.Eps)))
-			inverse := 1 / rms[r]
-			for i, v := range row {
-				dst[i] = v * inverse * (offset + w[i])
-			}
+			k.normalize(dst, row, w, 1/rms[r], offset)
 		}
 	})
 }
@@ -23,17 +20,16 @@ func (k *task[T]) rmsNormDX(o RMSNormDX) {
 	n, d := len(rms), len(w)
 	offset := T(o.Offset)
 	k.parallel(n, grainFor(8*d), func(lo, hi int) {
-		g := make([]T, d) // DOut·(Offset+W)
+		g := make([]T, d) // DOut·(Offset+W)/RMS
 		for r := lo; r < hi; r++ {
 			row, dst := x[r*d:(r+1)*d], dx[r*d:(r+1)*d]
-			for i, v := range dout[r*d : (r+1)*d] {
-				g[i] = v * (offset + w[i])
-			}
 			inverse := 1 / rms[r]
-			c := k.dot(g, row) * inverse * inverse / T(d)
-			for i, v := range row {
-				store(&dst[i], (g[i]-v*c)*inverse, o.Add)
+			k.normalize(g, dout[r*d:(r+1)*d], w, inverse, offset)
+			if !o.Add {
+				clear(dst)
 			}
+			k.axpy(-k.dot(g, row)*inverse*inverse/T(d), row, dst)
+			k.axpy(1, g, dst)
 		}
 	})
 }

@@ -8,13 +8,13 @@ func (k *task[T]) softmax(o Softmax) {
 	k.parallel(n, grainFor(10*d), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			src, dst := x[r*d:(r+1)*d], out[r*d:(r+1)*d]
-			top := maximum(src)
+			top := k.maximum(src)
 			if top == T(math.Inf(-1)) {
 				clear(dst)
 				continue
 			}
 			sum := k.expSum(dst, src, top)
-			scaleTo(dst, dst, 1/sum)
+			k.scaleTo(dst, dst, 1/sum)
 		}
 	})
 }

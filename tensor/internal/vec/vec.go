@@ -27,18 +27,6 @@ func Axpy(alpha float32, x, y []float32) {
 	axpyGo(alpha, x, y)
 }
 
-// Scale multiplies x by alpha.
-func Scale(alpha float32, x []float32) {
-	if len(x) == 0 {
-		return
-	}
-	if hasAVX2 {
-		scale(alpha, &x[0], len(x))
-		return
-	}
-	scaleGo(alpha, x)
-}
-
 // Exp sets dst to e^src; both may be the same slice. The relative error is below 1e-7 where the result is a
 // normal number and below half a unit of the smallest subnormal further down; arguments above 88.7228 give
 // +Inf, -Inf gives 0 and NaN gives NaN.
@@ -78,12 +66,6 @@ func dotGo(x, y []float32) float32 {
 func axpyGo(alpha float32, x, y []float32) {
 	for i, v := range x {
 		y[i] += alpha * v
-	}
-}
-
-func scaleGo(alpha float32, x []float32) {
-	for i := range x {
-		x[i] *= alpha
 	}
 }
 

@@ -14,12 +14,42 @@ func dot(x *float32, y *float32, n int) float32
 //go:noescape
 func axpy(alpha float32, x *float32, y *float32, n int)
 
-// scale multiplies the n values of x by alpha.
+// scaleTo sets dst to alpha*src, n values.
 //
 //go:noescape
-func scale(alpha float32, x *float32, n int)
+func scaleTo(dst *float32, src *float32, n int, alpha float32)
+
+// add sets dst to x+y, n values.
+//
+//go:noescape
+func add(dst *float32, x *float32, y *float32, n int)
+
+// normalize sets dst to alpha*x*(offset+w), n values.
+//
+//go:noescape
+func normalize(dst *float32, x *float32, w *float32, n int, alpha float32, offset float32)
+
+// maximum returns the largest of the n values of x, at least one, or NaN where there is one.
+//
+//go:noescape
+func maximum(x *float32, n int) float32
 
 // expSum sets dst to e^(src-shift), n values, and returns their sum.
 //
 //go:noescape
 func expSum(dst *float32, src *float32, n int, shift float32) float32
+
+// scoreGradient sets dst to p*(dst-mean)*scale, n values.
+//
+//go:noescape
+func scoreGradient(dst *float32, p *float32, n int, mean float32, scale float32)
+
+// gate sets out to gate*sigmoid(gate)*up, n values.
+//
+//go:noescape
+func gate(out *float32, gate *float32, up *float32, n int)
+
+// gateBackward sets dup to dout*gate*s and dgate to dout*up*(s+gate*s*(1-s)), s being sigmoid(gate), n values.
+//
+//go:noescape
+func gateBackward(dgate *float32, dup *float32, dout *float32, gate *float32, up *float32, n int)

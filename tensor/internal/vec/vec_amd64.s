@@ -137,24 +137,185 @@ done:
 	VZEROUPPER
 	RET
 
-// func scale(alpha float32, x *float32, n int)
+// func scaleTo(dst *float32, src *float32, n int, alpha float32)
 // Requires: AVX
-TEXT ·scale(SB), NOSPLIT, $0-24
-	VBROADCASTSS alpha+0(FP), Y0
-	MOVQ         x+8(FP), AX
-	MOVQ         n+16(FP), CX
+TEXT ·scaleTo(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS alpha+24(FP), Y0
+
+wide:
+	CMPQ    DX, $0x08
+	JL      narrow
+	VMOVUPS (CX), Y1
+	VMULPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     wide
+
+narrow:
+	CMPQ    DX, $0x08
+	JL      tail
+	VMOVUPS (CX), Y1
+	VMULPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     narrow
+
+tail:
+	TESTQ      DX, DX
+	JZ         done
+	NEGQ       DX
+	LEAQ       tailMasks<>+0(SB), BX
+	VMOVUPS    32(BX)(DX*4), Y1
+	VMASKMOVPS (CX), Y1, Y2
+	VMULPS     Y2, Y0, Y2
+	VMASKMOVPS Y2, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func add(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX
+TEXT ·add(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+
+wide:
+	CMPQ    BX, $0x08
+	JL      narrow
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     wide
+
+narrow:
+	CMPQ    BX, $0x08
+	JL      tail
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     narrow
+
+tail:
+	TESTQ      BX, BX
+	JZ         done
+	NEGQ       BX
+	LEAQ       tailMasks<>+0(SB), SI
+	VMOVUPS    32(SI)(BX*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VMASKMOVPS (DX), Y0, Y2
+	VADDPS     Y1, Y2, Y1
+	VMASKMOVPS Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normalize(dst *float32, x *float32, w *float32, n int, alpha float32, offset float32)
+// Requires: AVX
+TEXT ·normalize(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         n+24(FP), BX
+	VBROADCASTSS alpha+32(FP), Y0
+	VBROADCASTSS offset+36(FP), Y1
+
+wide:
+	CMPQ    BX, $0x08
+	JL      narrow
+	VMOVUPS (CX), Y2
+	VMOVUPS (DX), Y3
+	VMULPS  Y2, Y0, Y2
+	VADDPS  Y3, Y1, Y3
+	VMULPS  Y2, Y3, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     wide
+
+narrow:
+	CMPQ    BX, $0x08
+	JL      tail
+	VMOVUPS (CX), Y2
+	VMOVUPS (DX), Y3
+	VMULPS  Y2, Y0, Y2
+	VADDPS  Y3, Y1, Y3
+	VMULPS  Y2, Y3, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     narrow
+
+tail:
+	TESTQ      BX, BX
+	JZ         done
+	NEGQ       BX
+	LEAQ       tailMasks<>+0(SB), SI
+	VMOVUPS    32(SI)(BX*4), Y2
+	VMASKMOVPS (CX), Y2, Y3
+	VMASKMOVPS (DX), Y2, Y4
+	VMULPS     Y3, Y0, Y3
+	VADDPS     Y4, Y1, Y4
+	VMULPS     Y3, Y4, Y3
+	VMASKMOVPS Y3, Y2, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func maximum(x *float32, n int) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·maximum(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVL         $0xff800000, DX
+	VMOVD        DX, X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
 
 wide:
 	CMPQ    CX, $0x20
 	JL      narrow
-	VMULPS  (AX), Y0, Y1
-	VMOVUPS Y1, (AX)
-	VMULPS  32(AX), Y0, Y1
-	VMOVUPS Y1, 32(AX)
-	VMULPS  64(AX), Y0, Y1
-	VMOVUPS Y1, 64(AX)
-	VMULPS  96(AX), Y0, Y1
-	VMOVUPS Y1, 96(AX)
+	VMOVUPS (AX), Y2
+	VCMPPS  $0x03, Y2, Y2, Y3
+	VORPS   Y3, Y1, Y1
+	VMAXPS  Y2, Y0, Y0
+	VMOVUPS 32(AX), Y2
+	VCMPPS  $0x03, Y2, Y2, Y3
+	VORPS   Y3, Y1, Y1
+	VMAXPS  Y2, Y0, Y0
+	VMOVUPS 64(AX), Y2
+	VCMPPS  $0x03, Y2, Y2, Y3
+	VORPS   Y3, Y1, Y1
+	VMAXPS  Y2, Y0, Y0
+	VMOVUPS 96(AX), Y2
+	VCMPPS  $0x03, Y2, Y2, Y3
+	VORPS   Y3, Y1, Y1
+	VMAXPS  Y2, Y0, Y0
 	ADDQ    $0x00000080, AX
 	SUBQ    $0x20, CX
 	JMP     wide
@@ -162,8 +323,10 @@ wide:
 narrow:
 	CMPQ    CX, $0x08
 	JL      tail
-	VMULPS  (AX), Y0, Y1
-	VMOVUPS Y1, (AX)
+	VMOVUPS (AX), Y2
+	VCMPPS  $0x03, Y2, Y2, Y3
+	VORPS   Y3, Y1, Y1
+	VMAXPS  Y2, Y0, Y0
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x08, CX
 	JMP     narrow
@@ -173,14 +336,137 @@ tail:
 	JZ         done
 	NEGQ       CX
 	LEAQ       tailMasks<>+0(SB), DX
-	VMOVUPS    32(DX)(CX*4), Y1
-	VMASKMOVPS (AX), Y1, Y2
-	VMULPS     Y2, Y0, Y2
-	VMASKMOVPS Y2, Y1, (AX)
+	VMOVUPS    32(DX)(CX*4), Y2
+	VMASKMOVPS (AX), Y2, Y3
+	VBLENDVPS  Y2, Y3, Y0, Y3
+	VCMPPS     $0x03, Y3, Y3, Y2
+	VORPS      Y2, Y1, Y1
+	VMAXPS     Y3, Y0, Y0
 
 done:
+	VEXTRACTF128 $0x01, Y0, X2
+	VMAXPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X2
+	VMAXPS       X2, X0, X0
+	VPERMILPS    $0x01, X0, X2
+	VMAXPS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y1, X2
+	VORPS        X2, X1, X1
+	VMOVMSKPS    X1, AX
+	TESTL        AX, AX
+	JZ           numbers
+	VPCMPEQD     X0, X0, X0
+
+numbers:
+	MOVSS X0, ret+16(FP)
 	VZEROUPPER
 	RET
+
+DATA expConstants<>+0(SB)/4, $0xc2d00000
+DATA expConstants<>+4(SB)/4, $0xc2d00000
+DATA expConstants<>+8(SB)/4, $0xc2d00000
+DATA expConstants<>+12(SB)/4, $0xc2d00000
+DATA expConstants<>+16(SB)/4, $0xc2d00000
+DATA expConstants<>+20(SB)/4, $0xc2d00000
+DATA expConstants<>+24(SB)/4, $0xc2d00000
+DATA expConstants<>+28(SB)/4, $0xc2d00000
+DATA expConstants<>+32(SB)/4, $0x42b20000
+DATA expConstants<>+36(SB)/4, $0x42b20000
+DATA expConstants<>+40(SB)/4, $0x42b20000
+DATA expConstants<>+44(SB)/4, $0x42b20000
+DATA expConstants<>+48(SB)/4, $0x42b20000
+DATA expConstants<>+52(SB)/4, $0x42b20000
+DATA expConstants<>+56(SB)/4, $0x42b20000
+DATA expConstants<>+60(SB)/4, $0x42b20000
+DATA expConstants<>+64(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+68(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+72(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+76(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+80(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+84(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+88(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+92(SB)/4, $0x3fb8aa3b
+DATA expConstants<>+96(SB)/4, $0x3f317218
+DATA expConstants<>+100(SB)/4, $0x3f317218
+DATA expConstants<>+104(SB)/4, $0x3f317218
+DATA expConstants<>+108(SB)/4, $0x3f317218
+DATA expConstants<>+112(SB)/4, $0x3f317218
+DATA expConstants<>+116(SB)/4, $0x3f317218
+DATA expConstants<>+120(SB)/4, $0x3f317218
+DATA expConstants<>+124(SB)/4, $0x3f317218
+DATA expConstants<>+128(SB)/4, $0xb102e308
+DATA expConstants<>+132(SB)/4, $0xb102e308
+DATA expConstants<>+136(SB)/4, $0xb102e308
+DATA expConstants<>+140(SB)/4, $0xb102e308
+DATA expConstants<>+144(SB)/4, $0xb102e308
+DATA expConstants<>+148(SB)/4, $0xb102e308
+DATA expConstants<>+152(SB)/4, $0xb102e308
+DATA expConstants<>+156(SB)/4, $0xb102e308
+DATA expConstants<>+160(SB)/4, $0x39500d01
+DATA expConstants<>+164(SB)/4, $0x39500d01
+DATA expConstants<>+168(SB)/4, $0x39500d01
+DATA expConstants<>+172(SB)/4, $0x39500d01
+DATA expConstants<>+176(SB)/4, $0x39500d01
+DATA expConstants<>+180(SB)/4, $0x39500d01
+DATA expConstants<>+184(SB)/4, $0x39500d01
+DATA expConstants<>+188(SB)/4, $0x39500d01
+DATA expConstants<>+192(SB)/4, $0x3ab60b61
+DATA expConstants<>+196(SB)/4, $0x3ab60b61
+DATA expConstants<>+200(SB)/4, $0x3ab60b61
+DATA expConstants<>+204(SB)/4, $0x3ab60b61
+DATA expConstants<>+208(SB)/4, $0x3ab60b61
+DATA expConstants<>+212(SB)/4, $0x3ab60b61
+DATA expConstants<>+216(SB)/4, $0x3ab60b61
+DATA expConstants<>+220(SB)/4, $0x3ab60b61
+DATA expConstants<>+224(SB)/4, $0x3c088889
+DATA expConstants<>+228(SB)/4, $0x3c088889
+DATA expConstants<>+232(SB)/4, $0x3c088889
+DATA expConstants<>+236(SB)/4, $0x3c088889
+DATA expConstants<>+240(SB)/4, $0x3c088889
+DATA expConstants<>+244(SB)/4, $0x3c088889
+DATA expConstants<>+248(SB)/4, $0x3c088889
+DATA expConstants<>+252(SB)/4, $0x3c088889
+DATA expConstants<>+256(SB)/4, $0x3d2aaaab
+DATA expConstants<>+260(SB)/4, $0x3d2aaaab
+DATA expConstants<>+264(SB)/4, $0x3d2aaaab
+DATA expConstants<>+268(SB)/4, $0x3d2aaaab
+DATA expConstants<>+272(SB)/4, $0x3d2aaaab
+DATA expConstants<>+276(SB)/4, $0x3d2aaaab
+DATA expConstants<>+280(SB)/4, $0x3d2aaaab
+DATA expConstants<>+284(SB)/4, $0x3d2aaaab
+DATA expConstants<>+288(SB)/4, $0x3e2aaaab
+DATA expConstants<>+292(SB)/4, $0x3e2aaaab
+DATA expConstants<>+296(SB)/4, $0x3e2aaaab
+DATA expConstants<>+300(SB)/4, $0x3e2aaaab
+DATA expConstants<>+304(SB)/4, $0x3e2aaaab
+DATA expConstants<>+308(SB)/4, $0x3e2aaaab
+DATA expConstants<>+312(SB)/4, $0x3e2aaaab
+DATA expConstants<>+316(SB)/4, $0x3e2aaaab
+DATA expConstants<>+320(SB)/4, $0x3f000000
+DATA expConstants<>+324(SB)/4, $0x3f000000
+DATA expConstants<>+328(SB)/4, $0x3f000000
+DATA expConstants<>+332(SB)/4, $0x3f000000
+DATA expConstants<>+336(SB)/4, $0x3f000000
+DATA expConstants<>+340(SB)/4, $0x3f000000
+DATA expConstants<>+344(SB)/4, $0x3f000000
+DATA expConstants<>+348(SB)/4, $0x3f000000
+DATA expConstants<>+352(SB)/4, $0x3f800000
+DATA expConstants<>+356(SB)/4, $0x3f800000
+DATA expConstants<>+360(SB)/4, $0x3f800000
+DATA expConstants<>+364(SB)/4, $0x3f800000
+DATA expConstants<>+368(SB)/4, $0x3f800000
+DATA expConstants<>+372(SB)/4, $0x3f800000
+DATA expConstants<>+376(SB)/4, $0x3f800000
+DATA expConstants<>+380(SB)/4, $0x3f800000
+DATA expConstants<>+384(SB)/4, $0x0000007f
+DATA expConstants<>+388(SB)/4, $0x0000007f
+DATA expConstants<>+392(SB)/4, $0x0000007f
+DATA expConstants<>+396(SB)/4, $0x0000007f
+DATA expConstants<>+400(SB)/4, $0x0000007f
+DATA expConstants<>+404(SB)/4, $0x0000007f
+DATA expConstants<>+408(SB)/4, $0x0000007f
+DATA expConstants<>+412(SB)/4, $0x0000007f
+GLOBL expConstants<>(SB), RODATA|NOPTR, $416
 
 // func expSum(dst *float32, src *float32, n int, shift float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
@@ -343,108 +629,369 @@ done:
 	VZEROUPPER
 	RET
 
-DATA expConstants<>+0(SB)/4, $0xc2d00000
-DATA expConstants<>+4(SB)/4, $0xc2d00000
-DATA expConstants<>+8(SB)/4, $0xc2d00000
-DATA expConstants<>+12(SB)/4, $0xc2d00000
-DATA expConstants<>+16(SB)/4, $0xc2d00000
-DATA expConstants<>+20(SB)/4, $0xc2d00000
-DATA expConstants<>+24(SB)/4, $0xc2d00000
-DATA expConstants<>+28(SB)/4, $0xc2d00000
-DATA expConstants<>+32(SB)/4, $0x42b20000
-DATA expConstants<>+36(SB)/4, $0x42b20000
-DATA expConstants<>+40(SB)/4, $0x42b20000
-DATA expConstants<>+44(SB)/4, $0x42b20000
-DATA expConstants<>+48(SB)/4, $0x42b20000
-DATA expConstants<>+52(SB)/4, $0x42b20000
-DATA expConstants<>+56(SB)/4, $0x42b20000
-DATA expConstants<>+60(SB)/4, $0x42b20000
-DATA expConstants<>+64(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+68(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+72(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+76(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+80(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+84(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+88(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+92(SB)/4, $0x3fb8aa3b
-DATA expConstants<>+96(SB)/4, $0x3f317218
-DATA expConstants<>+100(SB)/4, $0x3f317218
-DATA expConstants<>+104(SB)/4, $0x3f317218
-DATA expConstants<>+108(SB)/4, $0x3f317218
-DATA expConstants<>+112(SB)/4, $0x3f317218
-DATA expConstants<>+116(SB)/4, $0x3f317218
-DATA expConstants<>+120(SB)/4, $0x3f317218
-DATA expConstants<>+124(SB)/4, $0x3f317218
-DATA expConstants<>+128(SB)/4, $0xb102e308
-DATA expConstants<>+132(SB)/4, $0xb102e308
-DATA expConstants<>+136(SB)/4, $0xb102e308
-DATA expConstants<>+140(SB)/4, $0xb102e308
-DATA expConstants<>+144(SB)/4, $0xb102e308
-DATA expConstants<>+148(SB)/4, $0xb102e308
-DATA expConstants<>+152(SB)/4, $0xb102e308
-DATA expConstants<>+156(SB)/4, $0xb102e308
-DATA expConstants<>+160(SB)/4, $0x39500d01
-DATA expConstants<>+164(SB)/4, $0x39500d01
-DATA expConstants<>+168(SB)/4, $0x39500d01
-DATA expConstants<>+172(SB)/4, $0x39500d01
-DATA expConstants<>+176(SB)/4, $0x39500d01
-DATA expConstants<>+180(SB)/4, $0x39500d01
-DATA expConstants<>+184(SB)/4, $0x39500d01
-DATA expConstants<>+188(SB)/4, $0x39500d01
-DATA expConstants<>+192(SB)/4, $0x3ab60b61
-DATA expConstants<>+196(SB)/4, $0x3ab60b61
-DATA expConstants<>+200(SB)/4, $0x3ab60b61
-DATA expConstants<>+204(SB)/4, $0x3ab60b61
-DATA expConstants<>+208(SB)/4, $0x3ab60b61
-DATA expConstants<>+212(SB)/4, $0x3ab60b61
-DATA expConstants<>+216(SB)/4, $0x3ab60b61
-DATA expConstants<>+220(SB)/4, $0x3ab60b61
-DATA expConstants<>+224(SB)/4, $0x3c088889
-DATA expConstants<>+228(SB)/4, $0x3c088889
-DATA expConstants<>+232(SB)/4, $0x3c088889
-DATA expConstants<>+236(SB)/4, $0x3c088889
-DATA expConstants<>+240(SB)/4, $0x3c088889
-DATA expConstants<>+244(SB)/4, $0x3c088889
-DATA expConstants<>+248(SB)/4, $0x3c088889
-DATA expConstants<>+252(SB)/4, $0x3c088889
-DATA expConstants<>+256(SB)/4, $0x3d2aaaab
-DATA expConstants<>+260(SB)/4, $0x3d2aaaab
-DATA expConstants<>+264(SB)/4, $0x3d2aaaab
-DATA expConstants<>+268(SB)/4, $0x3d2aaaab
-DATA expConstants<>+272(SB)/4, $0x3d2aaaab
-DATA expConstants<>+276(SB)/4, $0x3d2aaaab
-DATA expConstants<>+280(SB)/4, $0x3d2aaaab
-DATA expConstants<>+284(SB)/4, $0x3d2aaaab
-DATA expConstants<>+288(SB)/4, $0x3e2aaaab
-DATA expConstants<>+292(SB)/4, $0x3e2aaaab
-DATA expConstants<>+296(SB)/4, $0x3e2aaaab
-DATA expConstants<>+300(SB)/4, $0x3e2aaaab
-DATA expConstants<>+304(SB)/4, $0x3e2aaaab
-DATA expConstants<>+308(SB)/4, $0x3e2aaaab
-DATA expConstants<>+312(SB)/4, $0x3e2aaaab
-DATA expConstants<>+316(SB)/4, $0x3e2aaaab
-DATA expConstants<>+320(SB)/4, $0x3f000000
-DATA expConstants<>+324(SB)/4, $0x3f000000
-DATA expConstants<>+328(SB)/4, $0x3f000000
-DATA expConstants<>+332(SB)/4, $0x3f000000
-DATA expConstants<>+336(SB)/4, $0x3f000000
-DATA expConstants<>+340(SB)/4, $0x3f000000
-DATA expConstants<>+344(SB)/4, $0x3f000000
-DATA expConstants<>+348(SB)/4, $0x3f000000
-DATA expConstants<>+352(SB)/4, $0x3f800000
-DATA expConstants<>+356(SB)/4, $0x3f800000
-DATA expConstants<>+360(SB)/4, $0x3f800000
-DATA expConstants<>+364(SB)/4, $0x3f800000
-DATA expConstants<>+368(SB)/4, $0x3f800000
-DATA expConstants<>+372(SB)/4, $0x3f800000
-DATA expConstants<>+376(SB)/4, $0x3f800000
-DATA expConstants<>+380(SB)/4, $0x3f800000
-DATA expConstants<>+384(SB)/4, $0x0000007f
-DATA expConstants<>+388(SB)/4, $0x0000007f
-DATA expConstants<>+392(SB)/4, $0x0000007f
-DATA expConstants<>+396(SB)/4, $0x0000007f
-DATA expConstants<>+400(SB)/4, $0x0000007f
-DATA expConstants<>+404(SB)/4, $0x0000007f
-DATA expConstants<>+408(SB)/4, $0x0000007f
-DATA expConstants<>+412(SB)/4, $0x0000007f
-GLOBL expConstants<>(SB), RODATA|NOPTR, $416
+// func scoreGradient(dst *float32, p *float32, n int, mean float32, scale float32)
+// Requires: AVX
+TEXT ·scoreGradient(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         p+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS mean+24(FP), Y0
+	VBROADCASTSS scale+28(FP), Y1
+
+wide:
+	CMPQ    DX, $0x08
+	JL      narrow
+	VMOVUPS (AX), Y2
+	VMOVUPS (CX), Y3
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     wide
+
+narrow:
+	CMPQ    DX, $0x08
+	JL      tail
+	VMOVUPS (AX), Y2
+	VMOVUPS (CX), Y3
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     narrow
+
+tail:
+	TESTQ      DX, DX
+	JZ         done
+	NEGQ       DX
+	LEAQ       tailMasks<>+0(SB), BX
+	VMOVUPS    32(BX)(DX*4), Y2
+	VMASKMOVPS (AX), Y2, Y3
+	VMASKMOVPS (CX), Y2, Y4
+	VSUBPS     Y0, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y4, Y3, Y3
+	VMASKMOVPS Y3, Y2, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gate(out *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gate(SB), NOSPLIT, $0-32
+	MOVQ out+0(FP), AX
+	MOVQ gate+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	LEAQ expConstants<>+0(SB), SI
+
+wide:
+	CMPQ         BX, $0x08
+	JL           narrow
+	VMOVUPS      (CX), Y0
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      32(SI), Y2
+	VMINPS       Y1, Y2, Y3
+	VMOVUPS      (SI), Y2
+	VMAXPS       Y3, Y2, Y3
+	VMULPS       64(SI), Y3, Y1
+	VROUNDPS     $0x00, Y1, Y1
+	VFNMADD231PS 96(SI), Y1, Y3
+	VFNMADD231PS 128(SI), Y1, Y3
+	VMOVUPS      160(SI), Y2
+	VFMADD213PS  192(SI), Y3, Y2
+	VFMADD213PS  224(SI), Y3, Y2
+	VFMADD213PS  256(SI), Y3, Y2
+	VFMADD213PS  288(SI), Y3, Y2
+	VFMADD213PS  320(SI), Y3, Y2
+	VFMADD213PS  352(SI), Y3, Y2
+	VFMADD213PS  352(SI), Y3, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       384(SI), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VPADDD       384(SI), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      352(SI), Y1
+	VADDPS       Y1, Y2, Y2
+	VDIVPS       Y2, Y1, Y2
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (DX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          wide
+
+narrow:
+	CMPQ         BX, $0x08
+	JL           tail
+	VMOVUPS      (CX), Y0
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      32(SI), Y2
+	VMINPS       Y1, Y2, Y3
+	VMOVUPS      (SI), Y2
+	VMAXPS       Y3, Y2, Y3
+	VMULPS       64(SI), Y3, Y1
+	VROUNDPS     $0x00, Y1, Y1
+	VFNMADD231PS 96(SI), Y1, Y3
+	VFNMADD231PS 128(SI), Y1, Y3
+	VMOVUPS      160(SI), Y2
+	VFMADD213PS  192(SI), Y3, Y2
+	VFMADD213PS  224(SI), Y3, Y2
+	VFMADD213PS  256(SI), Y3, Y2
+	VFMADD213PS  288(SI), Y3, Y2
+	VFMADD213PS  320(SI), Y3, Y2
+	VFMADD213PS  352(SI), Y3, Y2
+	VFMADD213PS  352(SI), Y3, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       384(SI), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VPADDD       384(SI), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      352(SI), Y1
+	VADDPS       Y1, Y2, Y2
+	VDIVPS       Y2, Y1, Y2
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (DX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JMP          narrow
+
+tail:
+	TESTQ        BX, BX
+	JZ           done
+	NEGQ         BX
+	LEAQ         tailMasks<>+0(SB), DI
+	VMOVUPS      32(DI)(BX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VXORPS       Y2, Y2, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      32(SI), Y3
+	VMINPS       Y2, Y3, Y4
+	VMOVUPS      (SI), Y3
+	VMAXPS       Y4, Y3, Y4
+	VMULPS       64(SI), Y4, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFNMADD231PS 96(SI), Y2, Y4
+	VFNMADD231PS 128(SI), Y2, Y4
+	VMOVUPS      160(SI), Y3
+	VFMADD213PS  192(SI), Y4, Y3
+	VFMADD213PS  224(SI), Y4, Y3
+	VFMADD213PS  256(SI), Y4, Y3
+	VFMADD213PS  288(SI), Y4, Y3
+	VFMADD213PS  320(SI), Y4, Y3
+	VFMADD213PS  352(SI), Y4, Y3
+	VFMADD213PS  352(SI), Y4, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       384(SI), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VPADDD       384(SI), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      352(SI), Y2
+	VADDPS       Y2, Y3, Y3
+	VDIVPS       Y3, Y2, Y3
+	VMULPS       Y1, Y3, Y3
+	VMASKMOVPS   (DX), Y0, Y1
+	VMULPS       Y1, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gateBackward(dgate *float32, dup *float32, dout *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gateBackward(SB), NOSPLIT, $0-48
+	MOVQ dgate+0(FP), AX
+	MOVQ dup+8(FP), CX
+	MOVQ dout+16(FP), DX
+	MOVQ gate+24(FP), BX
+	MOVQ up+32(FP), SI
+	MOVQ n+40(FP), DI
+	LEAQ expConstants<>+0(SB), R8
+
+wide:
+	CMPQ         DI, $0x08
+	JL           narrow
+	VMOVUPS      (BX), Y0
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      32(R8), Y2
+	VMINPS       Y1, Y2, Y3
+	VMOVUPS      (R8), Y2
+	VMAXPS       Y3, Y2, Y3
+	VMULPS       64(R8), Y3, Y1
+	VROUNDPS     $0x00, Y1, Y1
+	VFNMADD231PS 96(R8), Y1, Y3
+	VFNMADD231PS 128(R8), Y1, Y3
+	VMOVUPS      160(R8), Y2
+	VFMADD213PS  192(R8), Y3, Y2
+	VFMADD213PS  224(R8), Y3, Y2
+	VFMADD213PS  256(R8), Y3, Y2
+	VFMADD213PS  288(R8), Y3, Y2
+	VFMADD213PS  320(R8), Y3, Y2
+	VFMADD213PS  352(R8), Y3, Y2
+	VFMADD213PS  352(R8), Y3, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       384(R8), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VPADDD       384(R8), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      352(R8), Y1
+	VADDPS       Y1, Y2, Y2
+	VDIVPS       Y2, Y1, Y2
+	VMOVUPS      (DX), Y3
+	VMOVUPS      352(R8), Y1
+	VSUBPS       Y2, Y1, Y1
+	VMULPS       Y0, Y2, Y0
+	VFMADD213PS  Y2, Y0, Y1
+	VMULPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (CX)
+	VMOVUPS      (SI), Y0
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y3, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	SUBQ         $0x08, DI
+	JMP          wide
+
+narrow:
+	CMPQ         DI, $0x08
+	JL           tail
+	VMOVUPS      (BX), Y0
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y1
+	VMOVUPS      32(R8), Y2
+	VMINPS       Y1, Y2, Y3
+	VMOVUPS      (R8), Y2
+	VMAXPS       Y3, Y2, Y3
+	VMULPS       64(R8), Y3, Y1
+	VROUNDPS     $0x00, Y1, Y1
+	VFNMADD231PS 96(R8), Y1, Y3
+	VFNMADD231PS 128(R8), Y1, Y3
+	VMOVUPS      160(R8), Y2
+	VFMADD213PS  192(R8), Y3, Y2
+	VFMADD213PS  224(R8), Y3, Y2
+	VFMADD213PS  256(R8), Y3, Y2
+	VFMADD213PS  288(R8), Y3, Y2
+	VFMADD213PS  320(R8), Y3, Y2
+	VFMADD213PS  352(R8), Y3, Y2
+	VFMADD213PS  352(R8), Y3, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       384(R8), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VPADDD       384(R8), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      352(R8), Y1
+	VADDPS       Y1, Y2, Y2
+	VDIVPS       Y2, Y1, Y2
+	VMOVUPS      (DX), Y3
+	VMOVUPS      352(R8), Y1
+	VSUBPS       Y2, Y1, Y1
+	VMULPS       Y0, Y2, Y0
+	VFMADD213PS  Y2, Y0, Y1
+	VMULPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (CX)
+	VMOVUPS      (SI), Y0
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y3, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	SUBQ         $0x08, DI
+	JMP          narrow
+
+tail:
+	TESTQ        DI, DI
+	JZ           done
+	NEGQ         DI
+	LEAQ         tailMasks<>+0(SB), R9
+	VMOVUPS      32(R9)(DI*4), Y0
+	VMASKMOVPS   (BX), Y0, Y1
+	VXORPS       Y2, Y2, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      32(R8), Y3
+	VMINPS       Y2, Y3, Y4
+	VMOVUPS      (R8), Y3
+	VMAXPS       Y4, Y3, Y4
+	VMULPS       64(R8), Y4, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFNMADD231PS 96(R8), Y2, Y4
+	VFNMADD231PS 128(R8), Y2, Y4
+	VMOVUPS      160(R8), Y3
+	VFMADD213PS  192(R8), Y4, Y3
+	VFMADD213PS  224(R8), Y4, Y3
+	VFMADD213PS  256(R8), Y4, Y3
+	VFMADD213PS  288(R8), Y4, Y3
+	VFMADD213PS  320(R8), Y4, Y3
+	VFMADD213PS  352(R8), Y4, Y3
+	VFMADD213PS  352(R8), Y4, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       384(R8), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VPADDD       384(R8), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      352(R8), Y2
+	VADDPS       Y2, Y3, Y3
+	VDIVPS       Y3, Y2, Y3
+	VMASKMOVPS   (DX), Y0, Y4
+	VMOVUPS      352(R8), Y2
+	VSUBPS       Y3, Y2, Y2
+	VMULPS       Y1, Y3, Y1
+	VFMADD213PS  Y3, Y1, Y2
+	VMULPS       Y4, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)
+	VMASKMOVPS   (SI), Y0, Y1
+	VMULPS       Y1, Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET

@@ -50,7 +50,10 @@ func TestAxpyAndScale(t *testing.T) {
 			name  string
 			axpy  func(float32, []float32, []float32)
 			scale func(float32, []float32)
-		}{{"vector", Axpy, Scale}, {"plain", axpyGo, scaleGo}} {
+		}{
+			{"vector", Axpy, func(alpha float32, x []float32) { ScaleTo(x, x, alpha) }},
+			{"plain", axpyGo, func(alpha float32, x []float32) { PlainScaleTo(x, x, alpha) }},
+		} {
 			t.Run(fmt.Sprintf("%s/%d", v.name, n), func(t *testing.T) {
 				const alpha, guard = 1.25, 77
 				x, y := randomSlice(3, n), append(randomSlice(4, n), guard)

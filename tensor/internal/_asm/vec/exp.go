@@ -10,8 +10,14 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// constants declares the table of eight-fold constants that exp reads, and returns an accessor by name.
-func constants(base GPVirtual) func(name string) Mem {
+// expConstants is the table of eight-fold constants that exp reads.
+var expConstants Mem
+
+// constantOffsets are where they lie in it.
+var constantOffsets = map[string]int{}
+
+// declareConstants makes the table.
+func declareConstants() {
 	ln2 := float32(math.Ln2)
 	table := []struct {
 		name string
@@ -31,17 +37,20 @@ func constants(base GPVirtual) func(name string) Mem {
 		{"1", math.Float32bits(1)},
 		{"bias", 127},
 	}
-	data := GLOBL("expConstants", RODATA|NOPTR)
-	offsets := map[string]int{}
+	expConstants = GLOBL("expConstants", RODATA|NOPTR)
 	for i, c := range table {
-		offsets[c.name] = i * emit.Width
+		constantOffsets[c.name] = i * emit.Width
 		for lane := range emit.Lanes {
 			DATA(i*emit.Width+4*lane, U32(c.bits))
 		}
 	}
-	LEAQ(data, base)
+}
+
+// constants returns an accessor by name of the constants, through a register for their address.
+func constants(base GPVirtual) func(name string) Mem {
+	LEAQ(expConstants, base)
 	return func(name string) Mem {
-		offset, ok := offsets[name]
+		offset, ok := constantOffsets[name]
 		if !ok {
 			panic("no constant " + name)
 		}

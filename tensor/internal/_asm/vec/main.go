@@ -95,34 +95,19 @@ func axpy(table Mem) {
 	RET()
 }
 
-func scale(table Mem) {
-	emit.Open("scale", "func(alpha float32, x *float32, n int)", "scale multiplies the n values of x by alpha.")
-	alpha := YMM()
-	VBROADCASTSS(NewParamAddr("alpha", 0), alpha)
-	x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64()).(GPVirtual)
-	loop(n, 4, func(registers int) {
-		for i := range registers {
-			t := YMM()
-			VMULPS(Mem{Base: x, Disp: i * emit.Width}, alpha, t)
-			VMOVUPS(t, Mem{Base: x, Disp: i * emit.Width})
-		}
-		ADDQ(U32(uint32(registers*emit.Width)), x)
-	})
-	mask, a := emit.TailMask(table, n), YMM()
-	VMASKMOVPS(Mem{Base: x}, mask, a)
-	VMULPS(a, alpha, a)
-	VMASKMOVPS(a, mask, Mem{Base: x})
-	Label("done")
-	VZEROUPPER()
-	RET()
-}
-
 func main() {
 	ConstraintExpr("!purego")
 	table := emit.TailMasks()
 	dot(table)
 	axpy(table)
-	scale(table)
+	scaleTo(table)
+	add(table)
+	normalize(table)
+	maximum(table)
+	declareConstants()
 	expSum(table)
+	scoreGradient(table)
+	gate(table)
+	gateBackward(table)
 	Generate()
 }
