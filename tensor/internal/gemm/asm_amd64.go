@@ -163,15 +163,30 @@ func micro12x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *fl
 //go:noescape
 func dotsF321(n int, rows *[4]*float32, x *float32, ldx int, out *float32)
 
+// dotsF321AVX512 is dotsF321, and fetches what lies ahead bytes behind what it reads of rows.
+//
+//go:noescape
+func dotsF321AVX512(n int, rows *[4]*float32, x *float32, ldx int, out *float32, ahead int)
+
 // dotsF322 is dotsF321 for 2 rows, ldx bytes apart from x on.
 //
 //go:noescape
 func dotsF322(n int, rows *[4]*float32, x *float32, ldx int, out *float32)
 
+// dotsF322AVX512 is dotsF322, and fetches what lies ahead bytes behind what it reads of rows.
+//
+//go:noescape
+func dotsF322AVX512(n int, rows *[4]*float32, x *float32, ldx int, out *float32, ahead int)
+
 // dotsF323 is dotsF321 for 3 rows, ldx bytes apart from x on.
 //
 //go:noescape
 func dotsF323(n int, rows *[4]*float32, x *float32, ldx int, out *float32)
+
+// dotsF323AVX512 is dotsF323, and fetches what lies ahead bytes behind what it reads of rows.
+//
+//go:noescape
+func dotsF323AVX512(n int, rows *[4]*float32, x *float32, ldx int, out *float32, ahead int)
 
 // dotsF161 sets out[j] to the inner product of rows[j] and row 0 of x, n values each; with more rows of
 // x, out[4*i+j] belongs to row i.
@@ -180,15 +195,33 @@ func dotsF323(n int, rows *[4]*float32, x *float32, ldx int, out *float32)
 //go:noescape
 func dotsF161(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
 
+// dotsF161AVX512 is dotsF161, and fetches what lies ahead bytes behind what it reads of rows.
+// n is a multiple of 16.
+//
+//go:noescape
+func dotsF161AVX512(n int, rows *[4]*uint16, x *float32, ldx int, out *float32, ahead int)
+
 // dotsF162 is dotsF161 for 2 rows, ldx bytes apart from x on.
 //
 //go:noescape
 func dotsF162(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
 
+// dotsF162AVX512 is dotsF162, and fetches what lies ahead bytes behind what it reads of rows.
+// n is a multiple of 16.
+//
+//go:noescape
+func dotsF162AVX512(n int, rows *[4]*uint16, x *float32, ldx int, out *float32, ahead int)
+
 // dotsF163 is dotsF161 for 3 rows, ldx bytes apart from x on.
 //
 //go:noescape
 func dotsF163(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
+
+// dotsF163AVX512 is dotsF163, and fetches what lies ahead bytes behind what it reads of rows.
+// n is a multiple of 16.
+//
+//go:noescape
+func dotsF163AVX512(n int, rows *[4]*uint16, x *float32, ldx int, out *float32, ahead int)
 
 // dotsBF161 sets out[j] to the inner product of rows[j] and row 0 of x, n values each; with more rows of
 // x, out[4*i+j] belongs to row i.
@@ -197,15 +230,48 @@ func dotsF163(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
 //go:noescape
 func dotsBF161(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
 
+// dotsBF161AVX512 is dotsBF161, and fetches what lies ahead bytes behind what it reads of rows.
+// n is a multiple of 16.
+//
+//go:noescape
+func dotsBF161AVX512(n int, rows *[4]*uint16, x *float32, ldx int, out *float32, ahead int)
+
 // dotsBF162 is dotsBF161 for 2 rows, ldx bytes apart from x on.
 //
 //go:noescape
 func dotsBF162(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
 
+// dotsBF162AVX512 is dotsBF162, and fetches what lies ahead bytes behind what it reads of rows.
+// n is a multiple of 16.
+//
+//go:noescape
+func dotsBF162AVX512(n int, rows *[4]*uint16, x *float32, ldx int, out *float32, ahead int)
+
 // dotsBF163 is dotsBF161 for 3 rows, ldx bytes apart from x on.
 //
 //go:noescape
 func dotsBF163(n int, rows *[4]*uint16, x *float32, ldx int, out *float32)
+
+// dotsBF163AVX512 is dotsBF163, and fetches what lies ahead bytes behind what it reads of rows.
+// n is a multiple of 16.
+//
+//go:noescape
+func dotsBF163AVX512(n int, rows *[4]*uint16, x *float32, ldx int, out *float32, ahead int)
+
+// dotsQ4_0AVX512 is dotsF321AVX512 for rows of quantized blocks; n is a multiple of 32.
+//
+//go:noescape
+func dotsQ4_0AVX512(n int, rows *[4]*byte, x *float32, out *float32, ahead int)
+
+// dotsQ4_1AVX512 is dotsF321AVX512 for rows of quantized blocks; n is a multiple of 32.
+//
+//go:noescape
+func dotsQ4_1AVX512(n int, rows *[4]*byte, x *float32, out *float32, ahead int)
+
+// dotsQ8_0AVX512 is dotsF321AVX512 for rows of quantized blocks; n is a multiple of 32.
+//
+//go:noescape
+func dotsQ8_0AVX512(n int, rows *[4]*byte, x *float32, out *float32, ahead int)
 
 // transpose8 writes element i of the eight rows, n values each, next to each other at dst + i*stride bytes.
 //

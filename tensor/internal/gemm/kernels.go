@@ -1,5 +1,7 @@
 package gemm
 
+import "github.com/gpupeft/gpupeft/tensor/internal/quant"
+
 const (
 	slots    = 8 // rows that are transposed together
 	streamed = 4 // rows of the large operand a call of dots reads
@@ -13,11 +15,16 @@ type kernels struct {
 	// micro computes a column of tiles.
 	micro func(*tiles)
 	// dots sets out[streamed*i+j] to the inner product of rows[j] and the n values from x[i*step] on, for
-	// i below small, at most maxDots.
-	dots func(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32)
-	// dotsF16 and dotsBF16 are dots for rows of 16-bit values and n a multiple of 8; nil where unpacking the
-	// rows first is as good.
-	dotsF16, dotsBF16 func(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32)
+	// i below small, at most maxDots. The elements of the rows that lie ahead are needed next.
+	dots func(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32, ahead int)
+	// dotsF16 and dotsBF16 are dots for rows of 16-bit values and n a multiple of narrowUnit; nil where
+	// unpacking the rows first is as good.
+	dotsF16, dotsBF16 func(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32, ahead int)
+	narrowUnit        int
+	// dotsQuant is dots for one row of x and rows of whole blocks of one of the formats quantized, whose bytes
+	// ahead counts.
+	dotsQuant func(f *quant.Format, n int, rows *[streamed][]byte, x, out []float32, ahead int)
+	quantized []*quant.Format
 	// transpose sets dst[i*step+j] to rows[j][i] for i below n.
 	transpose func(dst []float32, step int, rows *[slots][]float32, n int)
 	// copy copies l.slots values of n rows one behind the other to dst, then those l.width values further to

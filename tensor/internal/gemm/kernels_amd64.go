@@ -2,14 +2,18 @@
 
 package gemm
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/gpupeft/gpupeft/tensor/internal/quant"
+)
 
 // native are the fastest kernels of this processor. Environment GODEBUG=cpu.avx512f=off or cpu.avx2=off does without.
 var native = detect()
 
 func detect() *kernels {
 	switch x := cpu.X86; {
-	case x.HasAVX512F && x.HasAVX2 && x.HasFMA && x.HasF16C:
+	case x.HasAVX512F && x.HasAVX2 && x.HasFMA && x.HasF16C && x.HasBMI2:
 		return &avx512
 	case x.HasAVX2 && x.HasFMA && x.HasF16C:
 		return &avx2
@@ -20,13 +24,14 @@ func detect() *kernels {
 // avx2 are the kernels for processors with AVX2, FMA and F16C.
 var avx2 = kernels{
 	height: 6, width: 16, micro: microAVX2,
-	dots: dotsAVX2, dotsF16: dotsF16AVX2, dotsBF16: dotsBF16AVX2, transpose: transposeAVX2, copy: copyAVX2,
+	dots: dotsAVX2, dotsF16: dotsF16AVX2, dotsBF16: dotsBF16AVX2, narrowUnit: 8, transpose: transposeAVX2, copy: copyAVX2,
 }
 
-// avx512 are those for processors with AVX-512F too.
+// avx512 are those for processors with AVX-512F and BMI2 too.
 var avx512 = kernels{
 	height: 12, width: 32, masked: true, micro: microAVX512,
-	dots: dotsAVX2, dotsF16: dotsF16AVX2, dotsBF16: dotsBF16AVX2, transpose: transposeAVX2, copy: copyAVX2,
+	dots: dotsAVX512, dotsF16: dotsF16AVX512, dotsBF16: dotsBF16AVX512, narrowUnit: 16,
+	dotsQuant: dotsQuantAVX512, quantized: []*quant.Format{&quant.Q4_0, &quant.Q4_1, &quant.Q8_0}, transpose: transposeAVX2, copy: copyAVX2,
 }
 
 // size is that of a float32 in bytes, the unit of the assembly's distances.
@@ -78,7 +83,7 @@ var micro512 = [12][2]func(kc int, a *float32, aRow, aStep, aPanel int, b, c *fl
 	{micro12x16AVX512, micro12x32AVX512},
 }
 
-func dotsAVX2(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32) {
+func dotsAVX2(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32, _ int) {
 	pointers := [streamed]*float32{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
 	switch small {
 	case 1:
@@ -90,7 +95,7 @@ func dotsAVX2(n int, rows *[streamed][]float32, x []float32, step, small int, ou
 	}
 }
 
-func dotsF16AVX2(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32) {
+func dotsF16AVX2(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32, _ int) {
 	pointers := [streamed]*uint16{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
 	switch small {
 	case 1:
@@ -102,7 +107,7 @@ func dotsF16AVX2(n int, rows *[streamed][]uint16, x []float32, step, small int, 
 	}
 }
 
-func dotsBF16AVX2(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32) {
+func dotsBF16AVX2(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32, _ int) {
 	pointers := [streamed]*uint16{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
 	switch small {
 	case 1:
@@ -111,6 +116,54 @@ func dotsBF16AVX2(n int, rows *[streamed][]uint16, x []float32, step, small int,
 		dotsBF162(n, &pointers, &x[0], step*size, &out[0])
 	case 3:
 		dotsBF163(n, &pointers, &x[0], step*size, &out[0])
+	}
+}
+
+func dotsAVX512(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32, ahead int) {
+	pointers := [streamed]*float32{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
+	switch small {
+	case 1:
+		dotsF321AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*size)
+	case 2:
+		dotsF322AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*size)
+	case 3:
+		dotsF323AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*size)
+	}
+}
+
+func dotsF16AVX512(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32, ahead int) {
+	pointers := [streamed]*uint16{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
+	switch small {
+	case 1:
+		dotsF161AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*2)
+	case 2:
+		dotsF162AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*2)
+	case 3:
+		dotsF163AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*2)
+	}
+}
+
+func dotsBF16AVX512(n int, rows *[streamed][]uint16, x []float32, step, small int, out []float32, ahead int) {
+	pointers := [streamed]*uint16{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
+	switch small {
+	case 1:
+		dotsBF161AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*2)
+	case 2:
+		dotsBF162AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*2)
+	case 3:
+		dotsBF163AVX512(n, &pointers, &x[0], step*size, &out[0], ahead*2)
+	}
+}
+
+func dotsQuantAVX512(f *quant.Format, n int, rows *[streamed][]byte, x, out []float32, ahead int) {
+	pointers := [streamed]*byte{&rows[0][0], &rows[1][0], &rows[2][0], &rows[3][0]}
+	switch f {
+	case &quant.Q4_0:
+		dotsQ4_0AVX512(n, &pointers, &x[0], &out[0], ahead)
+	case &quant.Q4_1:
+		dotsQ4_1AVX512(n, &pointers, &x[0], &out[0], ahead)
+	case &quant.Q8_0:
+		dotsQ8_0AVX512(n, &pointers, &x[0], &out[0], ahead)
 	}
 }
 

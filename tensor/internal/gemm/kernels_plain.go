@@ -68,7 +68,7 @@ func (t *tiles) store(c []float32, s0, s1, s2, s3 float32) {
 	c[0], c[1], c[2], c[3] = s0, s1, s2, s3
 }
 
-func dotsPlain(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32) {
+func dotsPlain(n int, rows *[streamed][]float32, x []float32, step, small int, out []float32, _ int) {
 	r0, r1, r2, r3 := rows[0][:n], rows[1][:n], rows[2][:n], rows[3][:n]
 	for i := range small {
 		var s0, s1, s2, s3 float32

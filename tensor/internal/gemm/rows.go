@@ -34,7 +34,7 @@ type words struct {
 }
 
 // narrow returns the rows of a source of 16-bit values and the kernel that multiplies them as they are, or nil.
-func (k *kernels) narrow(source RowSource) (*words, func(int, *[streamed][]uint16, []float32, int, int, []float32)) {
+func (k *kernels) narrow(source RowSource) (*words, func(int, *[streamed][]uint16, []float32, int, int, []float32, int)) {
 	switch rows := source.(type) {
 	case *F16Rows:
 		return (*words)(rows), k.dotsF16

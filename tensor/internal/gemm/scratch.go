@@ -21,6 +21,7 @@ type scratch struct {
 	group    [slots][]float32    // rows to transpose
 	stream   [streamed][]float32 // rows to multiply
 	narrow   [streamed][]uint16  // the same in 16 bits
+	blocks   [streamed][]byte    // the same as quantized blocks
 	sums     [streamed * maxSkinny]float32
 	out      [streamed * maxDots]float32
 	tiles    tiles
@@ -33,6 +34,7 @@ func (s *scratch) release() {
 	clear(s.group[:])
 	clear(s.stream[:])
 	clear(s.narrow[:])
+	clear(s.blocks[:])
 	s.tiles = tiles{}
 	scratches.Put(s)
 }

@@ -1,5 +1,7 @@
 package gemm
 
+import "slices"
+
 // maxSkinny is the size of the small dimension up to which inner products beat packing.
 const maxSkinny = 16
 
@@ -69,46 +71,83 @@ func (j *job) skinny(task int) {
 
 // addRuns adds n terms from k0 on to the sums of the rows from row on with all rows of the small operand.
 func (j *job) addRuns(s *scratch, row, rows, k0, n int) {
-	words, dots16 := j.kernels.narrow(j.a.source)
-	if n%8 != 0 {
-		dots16 = nil
+	direct := j.readRows(s, row, rows, k0, n)
+	run := skinnyRun
+	if j.c.cols == 1 {
+		run = unpackedRun
 	}
-	for i := range s.stream {
-		at := row + min(i, rows-1) // rows beyond the last are computed in vain
-		switch {
-		case dots16 != nil:
-			s.narrow[i] = words.Data[at*words.Stride+k0:][:n]
-		case i < rows:
-			s.stream[i] = j.a.segment(s.unpacked[i*unpackedRun:][:unpackedRun], at, k0, n)
-		default:
-			s.stream[i] = s.stream[i-1]
-		}
-	}
-	for end := k0 + n; k0 < end; k0 += skinnyRun {
-		n := min(skinnyRun, end-k0)
+	for end := k0 + n; k0 < end; k0 += run {
+		n := min(run, end-k0)
 		group := ceilDiv(j.c.cols, ceilDiv(j.c.cols, maxDots)) // 4 make 2+2, not 3+1
 		for i := 0; i < j.c.cols; i += group {
 			small := min(group, j.c.cols-i)
-			x := j.small[i*j.smallStep+k0:]
-			if dots16 != nil {
-				dots16(n, &s.narrow, x, j.smallStep, small, s.out[:])
-			} else {
-				j.kernels.dots(n, &s.stream, x, j.smallStep, small, s.out[:])
-			}
+			j.dots(s, direct, n, j.small[i*j.smallStep+k0:], small)
 			for at, v := range s.out[:small*streamed] {
 				s.sums[i*streamed+at] += v
 			}
 		}
-		s.advance(n, dots16 != nil)
+		s.advance(n, direct, &j.a)
+	}
+}
+
+// stored is how rows of the large operand are multiplied.
+type stored int
+
+const (
+	asFloats stored = iota // or unpacked to them
+	asWords                // of 16 bits
+	asBlocks
+)
+
+// readRows finds n terms from k0 on of the rows to multiply, and unpacks them if no kernel takes them as they are.
+func (j *job) readRows(s *scratch, row, rows, k0, n int) stored {
+	at := func(i int) int { return row + min(i, rows-1) } // rows beyond the last are computed in vain
+	if words, dots := j.kernels.narrow(j.a.source); dots != nil && n%j.kernels.narrowUnit == 0 {
+		for i := range s.narrow {
+			s.narrow[i] = words.Data[at(i)*words.Stride+k0:][:n]
+		}
+		return asWords
+	}
+	if q, ok := j.a.source.(*QuantRows); ok && j.c.cols == 1 && n%q.Format.Block == 0 && slices.Contains(j.kernels.quantized, q.Format) {
+		for i := range s.blocks {
+			s.blocks[i] = q.Data[(at(i)*q.Cols+k0)/q.Format.Block*q.Format.Bytes:][:n/q.Format.Block*q.Format.Bytes]
+		}
+		return asBlocks
+	}
+	for i := range s.stream {
+		if i < rows {
+			s.stream[i] = j.a.segment(s.unpacked[i*unpackedRun:][:unpackedRun], row+i, k0, n)
+		} else {
+			s.stream[i] = s.stream[i-1]
+		}
+	}
+	return asFloats
+}
+
+// dots multiplies n terms of the rows with so many rows of the small operand from x on.
+func (j *job) dots(s *scratch, direct stored, n int, x []float32, small int) {
+	switch direct {
+	case asWords:
+		words, dots := j.kernels.narrow(j.a.source)
+		dots(n, &s.narrow, x, j.smallStep, small, s.out[:], streamed*words.Stride)
+	case asBlocks:
+		q := j.a.source.(*QuantRows)
+		j.kernels.dotsQuant(q.Format, n, &s.blocks, x, s.out[:], streamed*q.Cols/q.Format.Block*q.Format.Bytes)
+	default:
+		j.kernels.dots(n, &s.stream, x, j.smallStep, small, s.out[:], streamed*j.a.stride)
 	}
 }
 
 // advance moves on by n terms in the rows to multiply.
-func (s *scratch) advance(n int, narrow bool) {
+func (s *scratch) advance(n int, direct stored, a *side) {
 	for i := range s.stream {
-		if narrow {
+		switch direct {
+		case asWords:
 			s.narrow[i] = s.narrow[i][n:]
-		} else {
+		case asBlocks:
+			f := a.source.(*QuantRows).Format
+			s.blocks[i] = s.blocks[i][n/f.Block*f.Bytes:]
+		default:
 			s.stream[i] = s.stream[i][n:]
 		}
 	}

@@ -31,8 +31,10 @@ func main() {
 	for _, f := range formats {
 		for small := 1; small <= maxSmall; small++ {
 			dots(f, small, masks)
+			dots512(f, small)
 		}
 	}
+	allDotsQuant()
 	transpose()
 	copyPanels("copy32", 4, "copy32 is copy16 for 128 bytes of every row.")
 	copyPanels("copy16", 2,
