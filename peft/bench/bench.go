@@ -274,7 +274,7 @@ func training(ctx context.Context, m *transformer.Model, c Config, of peft.Confi
 	if err != nil {
 		return nil, errors.Join(err, method.Close())
 	}
-	b := run.WithPrompt(batch(m, c))
+	b := batch(m, c) // Train puts the virtual tokens in front
 	j := &job{}
 	j.Name, j.Tokens = fmt.Sprintf("%s, %d×%d tokens", name, c.Batch, c.Length), c.Batch*c.Length
 	j.Flops = 4 * weights(m) * float64(c.Batch*length)
