@@ -1,5 +1,7 @@
 package gemm
 
+import "github.com/gpupeft/gpupeft/tensor/internal/quant"
+
 // maxDirectCols is the width of c up to which rows of A are read where they lie: they are then used too few
 // times to pay for packing.
 const maxDirectCols = 64
@@ -21,7 +23,7 @@ func (j *job) multiplyPacked(par Parallel) {
 	if j.c.cols < j.kernels.width && j.c.rows > j.c.cols {
 		j.transpose()
 	}
-	j.kc = even(j.k, kBlock, wholeBlocks) // whatever the operands are: it decides how sums are rounded
+	j.kc = terms(j.k)
 	rows := even(j.c.rows, mBlock, j.kernels.height)
 	depth := max(1, leftBlock/(rows*j.kc)) * j.kc
 	for row := 0; row < j.c.rows; row += rows {
@@ -36,9 +38,17 @@ func (j *job) multiplyPacked(par Parallel) {
 	}
 }
 
-// wholeBlocks is a multiple of the blocks of 32 and 64 values that most quantized weights are stored in: parts of rows
-// that begin and end with blocks are cheaper to unpack.
-const wholeBlocks = 64
+// wholeBlocks is the size of the blocks that most quantized weights are stored in: parts of rows that begin and end with
+// blocks are cheaper to unpack.
+const wholeBlocks = 32
+
+// terms returns how many of k terms are summed at a time, whatever the operands are: it decides how sums are rounded.
+func terms(k int) int {
+	if k%quant.MaxBlock == 0 {
+		return quant.MaxBlock
+	}
+	return even(k, kBlock, wholeBlocks)
+}
 
 // prepare cuts the chunk into tasks. Columns are divided first, because each task packs its own part of B.
 func (j *job) prepare(workers int) {

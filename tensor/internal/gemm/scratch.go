@@ -3,7 +3,7 @@ package gemm
 import "sync"
 
 const (
-	kBlock      = 256           // terms of the sum per packed block: a panel of B (16 or 32 KiB) and one of A (6 or 12 KiB) share the L1 cache
+	kBlock      = 288           // terms of the sum per packed block: a panel of B (36 KiB at most) and a row or two of A share the L1 cache
 	mBlock      = 1024          // rows of A that are packed at a time: a block takes 1 MiB of the L2 cache
 	leftBlock   = 1 << 20       // values of A that are packed at a time
 	nBlock      = 256           // columns of B that are unpacked at a time: 256 KiB
