@@ -2,9 +2,13 @@ package gemm
 
 import "github.com/gpupeft/gpupeft/tensor/internal/quant"
 
-// maxDirectCols is the width of c up to which rows of A are read where they lie: they are then used too few
-// times to pay for packing.
-const maxDirectCols = 64
+// Rows of A are read where they lie if c has at most maxDirectCols columns, since they are then used too few times to
+// pay for packing, or if they aren't a multiple of setBytes apart, which puts all of them into the same few lines of
+// the nearest cache.
+const (
+	maxDirectCols = 64
+	setBytes      = 4096
+)
 
 // chunk is the part of the product that is computed between two packings of A: rows [row, row+rows) of c and
 // the terms [k0, end) of their sums.
@@ -56,7 +60,7 @@ func (j *job) prepare(workers int) {
 	kern := j.kernels
 	j.height = ceilDiv(j.rows, ceilDiv(j.rows, kern.height)) // 8 rows make 4+4, not 6+2
 	panels := ceilDiv(j.rows, j.height)
-	j.direct = j.a.source == nil && j.a.alongK && j.c.cols <= maxDirectCols
+	j.direct = j.a.source == nil && j.a.alongK && (j.c.cols <= maxDirectCols || j.a.stride*4%setBytes != 0)
 	if j.left = 4 * j.height; !j.a.alongK {
 		j.left = nBlock / j.height * j.height
 	}
