@@ -64,7 +64,7 @@ func held(shape []int, next func() float32) Stored {
 	for i := range values {
 		values[i] = next()
 	}
-	data := tensor.Pack(nil, tensor.F32, values)
+	data := tensor.Pack(make([]byte, 0, tensor.F32.Bytes(len(values))), tensor.F32, values)
 	s.Rows = func(dst []byte, lo, hi int) error {
 		copy(dst, data[s.Bytes(0, lo):s.Bytes(0, hi)])
 		return nil
