@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +69,47 @@ func TestWriteErrors(t *testing.T) {
 		if err := safetensors.Write(&bytes.Buffer{}, nil, x); !errors.Is(err, tensor.ErrFormat) {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+// TestPlace: tensors put in any order make Write's file.
+func TestPlace(t *testing.T) {
+	tensors := []safetensors.Tensor{
+		{Name: "b", DType: "F16", Shape: []int{3}, Data: []byte{1, 2, 3, 4, 5, 6}},
+		{Name: "z", DType: "F32", Shape: []int{1, 2}, Data: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
+		{Name: "i", DType: "I32", Shape: []int{1}, Data: []byte{9, 9, 9, 9}},
+	}
+	var want bytes.Buffer
+	if err := safetensors.Write(&want, map[string]string{"format": "pt"}, tensors); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "placed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	p, err := safetensors.Place(file, map[string]string{"format": "pt"}, tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytesOf := func(data ...byte) func(io.Writer) error {
+		return func(w io.Writer) error { _, err := w.Write(data); return err }
+	}
+	for name, err := range map[string]error{"too few": p.Put("z", bytesOf(1)), "unknown": p.Put("y", bytesOf(1)), "missing": p.Done()} {
+		if !errors.Is(err, tensor.ErrFormat) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, x := range tensors {
+		if err := p.Put(x.Name, bytesOf(x.Data...)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := p.Put("z", bytesOf(tensors[1].Data...)); !errors.Is(err, tensor.ErrFormat) {
+		t.Errorf("twice: got %v", err)
+	}
+	if got, err := os.ReadFile(file.Name()); err != nil || p.Done() != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%q, %v, want %q", got, err, want.Bytes())
 	}
 }
 

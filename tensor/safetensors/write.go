@@ -27,16 +27,14 @@ type Tensor struct {
 // type, the widest first, then by name; the header padded with spaces to a
 // multiple of eight bytes.
 func Write(w io.Writer, metadata map[string]string, tensors []Tensor) error {
-	tensors = slices.Clone(tensors)
-	slices.SortFunc(tensors, func(a, b Tensor) int {
-		return cmp.Or(cmp.Compare(elementBytes[b.DType], elementBytes[a.DType]),
-			cmp.Compare(a.DType, b.DType), cmp.Compare(a.Name, b.Name))
-	})
+	for _, t := range tensors {
+		if t.Stream == nil && t.bytes() != int64(len(t.Data)) {
+			return fmt.Errorf("tensor %q: %s %v with %d bytes: %w", t.Name, t.DType, t.Shape, len(t.Data), tensor.ErrFormat)
+		}
+	}
+	tensors = inOrder(tensors)
 	header, err := buildHeader(metadata, tensors)
 	if err != nil {
-		return err
-	}
-	if err := binary.Write(w, binary.LittleEndian, uint64(len(header))); err != nil {
 		return err
 	}
 	if _, err := w.Write(header); err != nil {
@@ -48,6 +46,14 @@ func Write(w io.Writer, metadata map[string]string, tensors []Tensor) error {
 		}
 	}
 	return nil
+}
+
+// inOrder sorts tensors as they lie in a file.
+func inOrder(tensors []Tensor) []Tensor {
+	return slices.SortedFunc(slices.Values(tensors), func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(elementBytes[b.DType], elementBytes[a.DType]),
+			cmp.Compare(a.DType, b.DType), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // write writes the data and makes sure that it has the right length.
@@ -71,6 +77,7 @@ func (t Tensor) bytes() int64 {
 	return n
 }
 
+// buildHeader returns what comes before the data of tensors in order.
 func buildHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
 	var b bytes.Buffer
 	field := func(name string, value any) error {
@@ -100,8 +107,8 @@ func buildHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
 	for i, t := range tensors {
 		want := t.bytes()
 		_, known := elementBytes[t.DType]
-		if !known || (t.Stream == nil && want != int64(len(t.Data))) || (i > 0 && t.Name == tensors[i-1].Name) {
-			return nil, fmt.Errorf("tensor %q: %s %v with %d bytes: %w", t.Name, t.DType, t.Shape, len(t.Data), tensor.ErrFormat)
+		if !known || (i > 0 && t.Name == tensors[i-1].Name) {
+			return nil, fmt.Errorf("tensor %q: %s %v, or twice: %w", t.Name, t.DType, t.Shape, tensor.ErrFormat)
 		}
 		entry := struct {
 			DType   string   `json:"dtype"`
@@ -117,5 +124,5 @@ func buildHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
 	for b.Len()%8 != 0 {
 		b.WriteByte(' ')
 	}
-	return b.Bytes(), nil
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(b.Len())), b.Bytes()...), nil
 }
