@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -176,11 +175,42 @@ func (p *program) capture(c *cli.Context) error {
 		o.Metric = interp.Loss(ids)
 	}
 	b.explain(out)
-	trace, err := interp.Capture(c.Context, b.model, ids, o)
+	trace, err := b.trace(c, ids, o)
 	if err != nil {
 		return err
 	}
 	return p.captured(c, b, out, trace, other)
+}
+
+// trace runs the text; with --out, into the file, and the trace has values only if they are
+// to be compared.
+func (b *base) trace(c *cli.Context, ids [][]int32, o interp.Options) (trace *interp.Trace, err error) {
+	name := c.String("out")
+	if name == "" {
+		return interp.Capture(c.Context, b.model, ids, o)
+	}
+	var failed error
+	err = replaceFileAt(name, func(f *os.File) error {
+		trace, failed = interp.CaptureTo(c.Context, b.model, ids, o, f, traceMetadata(c, b))
+		return errors.Join(failed, f.Sync())
+	})
+	switch {
+	case failed != nil: // which is rather the run's than the file's
+		return nil, failed
+	case err != nil:
+		return nil, fmt.Errorf("--out: %w", err)
+	case c.String("compare") == "":
+		return trace, nil
+	}
+	read, err := readTrace(name)
+	if err != nil {
+		return nil, err
+	}
+	trace.Activations, trace.Logits = read.Activations, read.Logits
+	if trace.Gradients != nil {
+		trace.Gradients = read.Gradients
+	}
+	return trace, nil
 }
 
 // sequences are the text's tokens, or those of the file to compare with.
@@ -221,7 +251,7 @@ type compared struct {
 	Problem  string  `json:"problem,omitempty"`
 }
 
-// captured writes, compares and reports.
+// captured compares and reports.
 func (p *program) captured(c *cli.Context, b *base, out *output, trace, other *interp.Trace) error {
 	r := captured{Model: b.name, Tokens: trace.Tokens, Hooks: map[string][]int{}, Out: c.String("out")}
 	for name, a := range trace.Activations {
@@ -231,10 +261,7 @@ func (p *program) captured(c *cli.Context, b *base, out *output, trace, other *i
 		r.Loss = &trace.Value
 	}
 	if r.Out != "" {
-		err := writeSynced(r.Out, func(w io.Writer) error { return trace.Write(w, traceMetadata(c, b)) })
-		if err != nil {
-			return errors.Join(fmt.Errorf("--out: %w", err), os.Remove(r.Out))
-		}
+		var err error
 		if r.Bytes, err = sizeOf(r.Out); err != nil {
 			return err
 		}

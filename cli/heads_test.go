@@ -162,6 +162,20 @@ func TestCapture(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
+	// Into a file and compared at once; a failed command leaves what was there.
+	dir := t.TempDir()
+	kept := filepath.Join(dir, "kept.safetensors")
+	both := decode[captured](t, must(t, "capture", "--device", "cpu", "--compare", file, "--out", kept, "--json").out)
+	if len(both.Compare) != 21 || both.Compare[0].Largest != 0 {
+		t.Errorf("%+v", both.Compare)
+	}
+	first := read(t, dir, "kept.safetensors")
+	if r := run(t, "capture", "--device", "cpu", "-p", "Review: good", "--hooks", "*hook_zz", "--out", kept); r.code == 0 || strings.Contains(r.err, "kept") {
+		t.Errorf("exit code %d, %q", r.code, r.err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || read(t, dir, "kept.safetensors") != first {
+		t.Errorf("a failed command left %v, %v", left, err)
+	}
 	for line, want := range map[string]string{
 		"-p a":                                "--out or --compare is missing",
 		"--hooks *z --out /tmp/x.safetensors": "--prompt, --prompt-file or --token-ids is missing",

@@ -115,7 +115,12 @@ func writeRunReport(dir string, records []runlog.Record) (names []string, err er
 }
 
 // replaceFile writes a file beside its name and then moves it there.
-func replaceFile(name string, write func(io.Writer) error) (err error) {
+func replaceFile(name string, write func(io.Writer) error) error {
+	return replaceFileAt(name, func(f *os.File) error { return write(f) })
+}
+
+// replaceFileAt is replaceFile for what isn't written from the beginning to the end.
+func replaceFileAt(name string, write func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return err

@@ -49,8 +49,37 @@ func Capture(ctx context.Context, m *transformer.Model, ids [][]int32, o Options
 	if err != nil {
 		return nil, err
 	}
-	trace, err := s.capture(ctx, ids)
-	return trace, errors.Join(err, s.close())
+	batch := withPrompt(s.run, ids, o.Task)
+	t := newTrace(batch.IDs, o)
+	t.Value, err = s.capture(batch, func(c captured, a Activation) error {
+		t.keep(c, a)
+		return nil
+	}, func(a Activation) error {
+		t.Logits = a
+		return nil
+	})
+	if err = errors.Join(err, s.close()); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// newTrace is a trace of a run that is to come.
+func newTrace(tokens [][]int32, o Options) *Trace {
+	t := &Trace{Tokens: tokens, Activations: map[string]Activation{}}
+	if o.Metric != nil {
+		t.Gradients = map[string]Activation{}
+	}
+	return t
+}
+
+// keep adds what has been captured.
+func (t *Trace) keep(c captured, a Activation) {
+	if c.grad {
+		t.Gradients[c.site.String()] = a
+	} else {
+		t.Activations[c.site.String()] = a
+	}
 }
 
 // checkSequences makes sure that all are equally long.

@@ -7,6 +7,8 @@
 //	trace, err := interp.Capture(ctx, model, ids, interp.Options{Hooks: []string{"*.hook_pattern", "*.hook_z"}})
 //	pattern := trace.Activations["blocks.0.attn.hook_pattern"] // Shape [batch, heads, T, T]
 //
+// [CaptureTo] writes it to a file instead, each tensor when it is there.
+//
 // Edits change activations on the way, as run_with_hooks does; what comes later follows:
 //
 //	o := interp.Options{Edits: []interp.Edit{{Hook: "blocks.5.attn.hook_z", Heads: interp.Of(1), Change: interp.Zero()}}}

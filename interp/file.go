@@ -23,10 +23,15 @@ const (
 // Write writes the trace as a safetensors file: activations under their hooks' names,
 // gradients under those with "_grad" behind, "logits", and "tokens" [B, T].
 func (t *Trace) Write(w io.Writer, metadata map[string]string) error {
+	return safetensors.Write(w, metadata, t.tensors())
+}
+
+// tensors are those of the file; none is empty.
+func (t *Trace) tensors() []safetensors.Tensor {
 	var all []safetensors.Tensor
 	add := func(name string, a Activation) {
-		if len(a.Values) > 0 {
-			all = append(all, safetensors.Tensor{Name: name, DType: "F32", Shape: a.Shape, Data: littleEndian(a.Values)})
+		if a.size() > 0 {
+			all = append(all, safetensors.Tensor{Name: name, DType: "F32", Shape: a.Shape, Stream: a.write})
 		}
 	}
 	for name, a := range t.Activations {
@@ -42,17 +47,25 @@ func (t *Trace) Write(w io.Writer, metadata map[string]string) error {
 		for _, id := range ids {
 			data = binary.LittleEndian.AppendUint32(data, uint32(id))
 		}
-		all = append(all, safetensors.Tensor{Name: tokensName, DType: "I32", Shape: []int{len(t.Tokens), len(t.Tokens[0])}, Data: data})
+		all = append(all, safetensors.Tensor{Name: tokensName, DType: "I32", Shape: []int{len(t.Tokens), len(t.Tokens[0])},
+			Stream: func(w io.Writer) error { _, err := w.Write(data); return err }})
 	}
-	return safetensors.Write(w, metadata, all)
+	return all
 }
 
-func littleEndian(values []float32) []byte {
-	data := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+// written is how many values are packed at a time.
+const written = 1 << 16
+
+// write writes the values as a file has them.
+func (a Activation) write(w io.Writer) error {
+	var data []byte
+	for part := range slices.Chunk(a.Values, written) {
+		data = tensor.Pack(data[:0], tensor.F32, part)
+		if _, err := w.Write(data); err != nil {
+			return err
+		}
 	}
-	return data
+	return nil
 }
 
 // ReadTrace reads what Write, or a program that saves TransformerLens' cache under its

@@ -2,6 +2,7 @@ package interp
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bits-and-blooms/bitset"
 
@@ -12,6 +13,22 @@ import (
 type Activation struct {
 	Shape  []int
 	Values []float32
+}
+
+// size is the number of values that the shape makes; 0 without one.
+func (a Activation) size() int {
+	if len(a.Shape) == 0 {
+		return 0
+	}
+	return product(a.Shape)
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
 }
 
 // a layout says what the dimensions of a site's values mean.
@@ -37,13 +54,7 @@ func newLayout(c *transformer.Config, p transformer.Point, batch int, tokens []i
 }
 
 // size is the number of values.
-func (l layout) size() int {
-	n := 1
-	for _, d := range l.shape {
-		n *= d
-	}
-	return n
-}
+func (l layout) size() int { return product(l.shape) }
 
 // each calls f for every value with its place along each axis.
 func (l layout) each(f func(i int, at []int)) {
@@ -59,19 +70,26 @@ func (l layout) each(f func(i int, at []int)) {
 	}
 }
 
-// pick returns the part of values for some tokens, and its shape.
-func (l layout) pick(values []float32, positions *bitset.BitSet) Activation {
-	a := Activation{Shape: append([]int(nil), l.shape...)}
-	a.Shape[l.position] = 0
+// picked is the shape of the part of values for some tokens.
+func (l layout) picked(positions *bitset.BitSet) []int {
+	shape := slices.Clone(l.shape)
+	shape[l.position] = 0
 	for _, t := range l.tokens {
 		if has(positions, t) {
-			a.Shape[l.position]++
+			shape[l.position]++
 		}
 	}
-	inner := 1
-	for _, d := range l.shape[l.position+1:] {
-		inner *= d
+	return shape
+}
+
+// pick returns the part of values for some tokens, and its shape.
+func (l layout) pick(values []float32, positions *bitset.BitSet) Activation {
+	a := Activation{Shape: l.picked(positions)}
+	if positions == nil {
+		a.Values = values
+		return a
 	}
+	inner := product(l.shape[l.position+1:])
 	for row := range len(values) / inner {
 		if has(positions, l.tokens[row%len(l.tokens)]) {
 			a.Values = append(a.Values, values[row*inner:(row+1)*inner]...)

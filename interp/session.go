@@ -27,8 +27,7 @@ type session struct {
 	want   *bitset.BitSet
 	edits  map[transformer.Site][]*applied
 	quiet  bool // logits are computed again: nothing is captured
-	values map[transformer.Site][]float32
-	grads  map[transformer.Site][]float32
+	put    sink
 	copies []pending
 	bytes  int64
 }
@@ -41,17 +40,32 @@ type applied struct {
 
 // pending is a copy that hasn't been read yet.
 type pending struct {
-	site transformer.Site
-	to   map[transformer.Site][]float32
+	captured
 	copy *tensor.Tensor
 }
+
+// captured names what is captured: an activation or its gradient.
+type captured struct {
+	site transformer.Site
+	grad bool
+}
+
+// name is that in files.
+func (c captured) name() string {
+	if c.grad {
+		return c.site.String() + gradSuffix
+	}
+	return c.site.String()
+}
+
+// a sink takes what has been captured, and keeps it if it likes.
+type sink func(c captured, a Activation) error
 
 func newSession(ctx context.Context, m *transformer.Model, ids [][]int32, o Options) (*session, error) {
 	if err := checkSequences(ids); err != nil {
 		return nil, err
 	}
-	s := &session{ctx: ctx, model: m, o: o, batch: len(ids), edits: map[transformer.Site][]*applied{},
-		values: map[transformer.Site][]float32{}, grads: map[transformer.Site][]float32{}}
+	s := &session{ctx: ctx, model: m, o: o, batch: len(ids), edits: map[transformer.Site][]*applied{}}
 	length := virtualTokens(o.Adapters) + len(ids[0])
 	for t := range length {
 		s.tokens = append(s.tokens, t)
@@ -147,13 +161,13 @@ func (s *session) tap(p *tensor.Pass, at transformer.Site, t *tensor.Tensor) {
 		}
 	}
 	if !s.quiet && s.want.Test(siteIndex(at)) {
-		s.keep(p, at, s.values, t)
+		s.keep(p, captured{at, false}, t)
 	}
 }
 
 func (s *session) gradTap(p *tensor.Pass, at transformer.Site, t *tensor.Tensor) {
 	if s.want.Test(siteIndex(at)) {
-		s.keep(p, at, s.grads, t)
+		s.keep(p, captured{at, true}, t)
 	}
 	for _, e := range slices.Backward(s.edits[at]) {
 		p.Do(tensor.Edit{X: t, Factor: e.factor})
@@ -187,14 +201,14 @@ func (s *session) apply(p *tensor.Pass, at transformer.Site, e *applied, t *tens
 }
 
 // keep copies what is wanted, to be read when the pass has been computed.
-func (s *session) keep(p *tensor.Pass, at transformer.Site, to map[transformer.Site][]float32, t *tensor.Tensor) {
-	dup, err := s.model.Backend().New(at.String(), tensor.F32, t.Len())
+func (s *session) keep(p *tensor.Pass, c captured, t *tensor.Tensor) {
+	dup, err := s.model.Backend().New(c.site.String(), tensor.F32, t.Len())
 	if err != nil {
 		p.Fail(err)
 		return
 	}
 	p.Do(tensor.Scale{Out: dup, X: t, Factor: 1})
-	s.copies, s.bytes = append(s.copies, pending{at, to, dup}), s.bytes+dup.Bytes()
+	s.copies, s.bytes = append(s.copies, pending{c, dup}), s.bytes+dup.Bytes()
 	if s.bytes > maxPending {
 		if err := errors.Join(p.Submit(s.ctx), s.read()); err != nil {
 			p.Fail(err)
@@ -202,12 +216,14 @@ func (s *session) keep(p *tensor.Pass, at transformer.Site, to map[transformer.S
 	}
 }
 
-// read brings copies to the host.
+// read brings copies to the host, one after the other.
 func (s *session) read() error {
 	var errs []error
 	for _, c := range s.copies {
 		values, err := tensor.Floats(s.ctx, s.model.Backend(), c.copy)
-		c.to[c.site] = values
+		if err == nil {
+			err = s.put(c.captured, s.layout(c.site.Point).pick(values, s.o.Positions))
+		}
 		errs = append(errs, err, c.copy.Close())
 	}
 	s.copies, s.bytes = nil, 0
@@ -225,54 +241,43 @@ func (s *session) rows() []int32 {
 	return rows
 }
 
-// capture runs the sequences.
-func (s *session) capture(ctx context.Context, ids [][]int32) (*Trace, error) {
-	batch := withPrompt(s.run, ids, s.o.Task)
-	if err := s.run.Forward(ctx, batch); err != nil {
-		return nil, err
+// capture runs a batch: what is wanted goes to put, and the logits, if there are any, to
+// logits. It returns the metric's value.
+func (s *session) capture(batch transformer.Batch, put sink, logits func(a Activation) error) (float64, error) {
+	s.put = put
+	if err := s.run.Forward(s.ctx, batch); err != nil {
+		return 0, err
 	}
-	trace := &Trace{Tokens: batch.IDs}
-	if s.o.StopAtLayer == 0 && len(s.kept) > 0 {
-		if err := s.logits(ctx, trace); err != nil {
-			return nil, err
+	value := 0.0
+	if s.hasLogits() {
+		var err error
+		if value, err = s.logits(logits); err != nil {
+			return 0, err
 		}
 	}
-	if err := s.read(); err != nil {
-		return nil, err
-	}
-	trace.Activations = s.picked(s.values)
-	if s.o.Metric != nil {
-		trace.Gradients = s.picked(s.grads)
-	}
-	return trace, nil
+	return value, s.read()
 }
+
+// hasLogits says whether the run goes as far, and any are kept.
+func (s *session) hasLogits() bool { return s.o.StopAtLayer == 0 && len(s.kept) > 0 }
 
 // logits goes on to the logits, and back from the metric.
-func (s *session) logits(ctx context.Context, trace *Trace) error {
+func (s *session) logits(take func(a Activation) error) (float64, error) {
 	rows := s.rows()
-	values, err := s.run.Logits(ctx, rows)
+	values, err := s.run.Logits(s.ctx, rows)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	trace.Logits = Activation{[]int{s.batch, len(s.kept), s.model.Config.VocabSize}, values}
-	if s.o.Metric == nil {
-		return nil
+	all := Activation{[]int{s.batch, len(s.kept), s.model.Config.VocabSize}, values}
+	if err := take(all); err != nil || s.o.Metric == nil {
+		return 0, err
 	}
-	value, grad, err := s.o.Metric(trace.Logits)
+	value, grad, err := s.o.Metric(all)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	trace.Value, s.quiet = value, true
-	return s.run.BackwardFrom(ctx, rows, grad)
-}
-
-// picked gives values their names and shapes.
-func (s *session) picked(values map[transformer.Site][]float32) map[string]Activation {
-	named := map[string]Activation{}
-	for at, v := range values {
-		named[at.String()] = s.layout(at.Point).pick(v, s.o.Positions)
-	}
-	return named
+	s.quiet = true
+	return value, s.run.BackwardFrom(s.ctx, rows, grad)
 }
 
 func (s *session) close() error {
