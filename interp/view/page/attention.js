@@ -34,8 +34,12 @@ views.attention = (body, d) => {
   const output = make("output", { "aria-live": "polite" });
   body.append(make("div", { class: "toolbar" },
     make("label", {}, "layer", layerSelect), make("label", {}, "head", headSelect),
-    make("button", { type: "button", "aria-label": "previous head", onclick: () => turn(-1) }, "‹"),
-    make("button", { type: "button", "aria-label": "next head", onclick: () => turn(1) }, "›"), name));
+    make("button", { type: "button", "aria-label": "previous head", title: "[", onclick: () => turn(-1) }, "‹"),
+    make("button", { type: "button", "aria-label": "next head", title: "]", onclick: () => turn(1) }, "›"), name));
+  document.addEventListener("keydown", (e) => {
+    const by = { "[": -1, "]": 1 }[e.key];
+    if (by && e.ctrlKey === e.altKey && !e.metaKey) turn(by); // AltGr counts as both
+  });
 
   // The text.
   let way = 0;
