@@ -1,4 +1,5 @@
-package view_test
+// Package chromium opens pages in a headless Chromium, for tests that use them as a reader does.
+package chromium
 
 import (
 	"bufio"
@@ -14,9 +15,9 @@ import (
 	"time"
 )
 
-// browser is a headless Chromium with one tab, spoken to in its DevTools protocol: JSON
+// Browser is a headless Chromium with one tab, spoken to in its DevTools protocol: JSON
 // messages that end in a zero byte, over two pipes.
-type browser struct {
+type Browser struct {
 	t       *testing.T
 	out     *os.File
 	session string
@@ -37,8 +38,8 @@ type event struct {
 	Params json.RawMessage
 }
 
-// startBrowser opens a page in Chromium, or skips the test where there is none.
-func startBrowser(t *testing.T, file string) *browser {
+// Open opens a page of sections (package interp/view) in Chromium, or skips the test where there is none.
+func Open(t *testing.T, file string) *Browser {
 	t.Helper()
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
@@ -68,7 +69,7 @@ func startBrowser(t *testing.T, file string) *browser {
 	}
 	browserIn.Close()
 	browserOut.Close()
-	b := &browser{t: t, out: out, answers: map[int]chan answer{}}
+	b := &Browser{t: t, out: out, answers: map[int]chan answer{}}
 	go b.read(in)
 	t.Cleanup(func() {
 		b.send("Browser.close", nil)
@@ -83,21 +84,25 @@ func startBrowser(t *testing.T, file string) *browser {
 		out.Close()
 	})
 	var target struct{ TargetID string }
-	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	b.Call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
 	var attached struct{ SessionID string }
-	b.call("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
+	b.Call("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
 	b.session = attached.SessionID
 	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
-		b.call(domain+".enable", nil, nil)
+		b.Call(domain+".enable", nil, nil)
 	}
-	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
-	b.call("Page.navigate", map[string]any{"url": "file://" + filepath.ToSlash(file)}, nil)
-	b.wait(`document.readyState === "complete" && location.protocol === "file:"`)
+	b.Call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
+	b.Call("Page.navigate", map[string]any{"url": "file://" + filepath.ToSlash(file)}, nil)
+	b.Wait(`document.readyState === "complete" && location.protocol === "file:"`)
+	b.Wait(`document.querySelector("section:last-child .body").children.length > 0`)
+	// Pictures are drawn when the first frame gives them their width.
+	b.Eval(`void requestAnimationFrame(() => requestAnimationFrame(() => { window.drawn = true; }))`)
+	b.Wait(`window.drawn === true`)
 	return b
 }
 
 // read takes in messages until the browser ends.
-func (b *browser) read(in *os.File) {
+func (b *Browser) read(in *os.File) {
 	defer in.Close()
 	r := bufio.NewReader(in)
 	for {
@@ -123,7 +128,7 @@ func (b *browser) read(in *os.File) {
 	}
 }
 
-func (b *browser) send(method string, params any) chan answer {
+func (b *Browser) send(method string, params any) chan answer {
 	b.next++
 	m := map[string]any{"id": b.next, "method": method}
 	if params != nil {
@@ -141,8 +146,8 @@ func (b *browser) send(method string, params any) chan answer {
 	return c
 }
 
-// call sends a command and waits for its result.
-func (b *browser) call(method string, params, result any) {
+// Call sends a command and waits for its result.
+func (b *Browser) Call(method string, params, result any) {
 	b.t.Helper()
 	select {
 	case a := <-b.send(method, params):
@@ -159,25 +164,25 @@ func (b *browser) call(method string, params, result any) {
 	}
 }
 
-// eval runs an expression in the page and returns its value as text.
-func (b *browser) eval(expression string) string {
+// Eval runs an expression in the page and returns its value as text.
+func (b *Browser) Eval(expression string) string {
 	b.t.Helper()
 	var r struct {
 		Result           struct{ Value any }
 		ExceptionDetails *struct{ Exception struct{ Description string } }
 	}
-	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &r)
+	b.Call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &r)
 	if r.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", expression, r.ExceptionDetails.Exception.Description)
 	}
 	return fmt.Sprint(r.Result.Value)
 }
 
-// wait waits until an expression is true.
-func (b *browser) wait(expression string) {
+// Wait waits until an expression is true.
+func (b *Browser) Wait(expression string) {
 	b.t.Helper()
 	for range 200 {
-		if b.eval(expression) == "true" {
+		if b.Eval(expression) == "true" {
 			return
 		}
 		time.Sleep(25 * time.Millisecond)
@@ -186,9 +191,9 @@ func (b *browser) wait(expression string) {
 }
 
 // at returns a point of an element, scrolled into view: fractions of its size.
-func (b *browser) at(selector string, fx, fy float64) (x, y float64) {
+func (b *Browser) at(selector string, fx, fy float64) (x, y float64) {
 	b.t.Helper()
-	text := b.eval(fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({block: "center", inline: "nearest"});
+	text := b.Eval(fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({block: "center", inline: "nearest"});
 		const r = e.getBoundingClientRect(); return [r.left + r.width * %v, r.top + r.height * %v].join(" "); })()`, selector, fx, fy))
 	if _, err := fmt.Sscan(text, &x, &y); err != nil {
 		b.t.Fatal(err)
@@ -196,48 +201,45 @@ func (b *browser) at(selector string, fx, fy float64) (x, y float64) {
 	return x, y
 }
 
-// hover moves the pointer to a point of an element.
-func (b *browser) hover(selector string, fx, fy float64) {
+// Hover moves the pointer to a point of an element.
+func (b *Browser) Hover(selector string, fx, fy float64) {
 	b.t.Helper()
 	x, y := b.at(selector, fx, fy)
-	b.call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": x, "y": y}, nil)
+	b.Call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": x, "y": y}, nil)
 }
 
-// click moves to a point of an element and clicks.
-func (b *browser) click(selector string, fx, fy float64) {
+// Click moves to a point of an element and clicks.
+func (b *Browser) Click(selector string, fx, fy float64) {
 	b.t.Helper()
 	x, y := b.at(selector, fx, fy)
 	for _, kind := range []string{"mouseMoved", "mousePressed", "mouseReleased"} {
-		b.call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}, nil)
+		b.Call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}, nil)
 	}
 }
 
-// key presses a key.
-func (b *browser) key(key string) {
+// Key presses a key.
+func (b *Browser) Key(key string) {
 	b.t.Helper()
-	codes := map[string]int{"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Escape": 27, "Tab": 9}
+	codes := map[string]int{"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Escape": 27, "Tab": 9, "[": 219, "]": 221}
 	for _, kind := range []string{"rawKeyDown", "keyUp"} {
-		b.call("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}, nil)
+		b.Call("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}, nil)
 	}
 }
 
-// shot writes a picture of an element, if the test was asked for pictures.
-func (b *browser) shot(selector, name string) {
+// Shot writes a picture of an element to a PNG file.
+func (b *Browser) Shot(selector, file string) {
 	b.t.Helper()
-	if *shots == "" {
-		return
-	}
 	var box struct{ X, Y, W, H float64 }
-	text := b.eval(fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return [r.left + scrollX, r.top + scrollY, r.width, r.height].join(" "); })()`, selector))
+	text := b.Eval(fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return [r.left + scrollX, r.top + scrollY, r.width, r.height].join(" "); })()`, selector))
 	if _, err := fmt.Sscan(text, &box.X, &box.Y, &box.W, &box.H); err != nil {
 		b.t.Fatal(err)
 	}
 	var picture struct{ Data string }
-	b.call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true,
+	b.Call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true,
 		"clip": map[string]any{"x": box.X - 8, "y": box.Y - 8, "width": box.W + 16, "height": box.H + 16, "scale": 1}}, &picture)
 	data, err := base64.StdEncoding.DecodeString(picture.Data)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(*shots, name+".png"), data, 0o644)
+		err = os.WriteFile(file, data, 0o644)
 	}
 	if err != nil {
 		b.t.Fatal(err)
@@ -245,7 +247,7 @@ func (b *browser) shot(selector, name string) {
 }
 
 // requests are the addresses asked for since the page was opened, but for data: ones.
-func (b *browser) requests() []string {
+func (b *Browser) requests() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var urls []string
@@ -259,7 +261,7 @@ func (b *browser) requests() []string {
 }
 
 // complaints are exceptions and what the browser logged: errors, breaches of policy.
-func (b *browser) complaints() []string {
+func (b *Browser) complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []string
@@ -269,4 +271,26 @@ func (b *browser) complaints() []string {
 		}
 	}
 	return all
+}
+
+// Contains fails unless an expression's value has the text.
+func (b *Browser) Contains(expression, want string) {
+	b.t.Helper()
+	if got := b.Eval(expression); !strings.Contains(got, want) {
+		b.t.Errorf("%s: %q has no %q", expression, got, want)
+	}
+}
+
+// Quiet fails if the page asked for anything, or anything went wrong in it.
+func (b *Browser) Quiet() {
+	b.t.Helper()
+	if urls := b.requests(); len(urls) != 1 || !strings.HasPrefix(urls[0], "file:") {
+		b.t.Errorf("requests: %q", urls)
+	}
+	if all := b.complaints(); len(all) > 0 {
+		b.t.Errorf("%d complaints: %s", len(all), all[0])
+	}
+	if b.Eval(`document.querySelectorAll(".body > .warning").length`) != "0" {
+		b.t.Error("a section can't be drawn")
+	}
 }

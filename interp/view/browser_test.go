@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gpupeft/gpupeft/internal/chromium"
 	"github.com/gpupeft/gpupeft/interp/view"
 )
 
 var shots = flag.String("shots", "", "write pictures of the pages to this directory")
 
 // open writes a page to a file and opens it in Chromium.
-func open(t *testing.T, p view.Page) *browser {
+func open(t *testing.T, p view.Page) *chromium.Browser {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "page.html")
 	f, err := os.Create(file)
@@ -27,19 +28,13 @@ func open(t *testing.T, p view.Page) *browser {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b := startBrowser(t, file)
-	b.wait(`document.querySelector("section:last-child .body").children.length > 0`)
-	// Pictures are drawn when the first frame gives them their width.
-	b.eval(`void requestAnimationFrame(() => requestAnimationFrame(() => { window.drawn = true; }))`)
-	b.wait(`window.drawn === true`)
-	return b
+	return chromium.Open(t, file)
 }
 
-// contains fails unless an expression's value has the text.
-func (b *browser) contains(expression, want string) {
-	b.t.Helper()
-	if got := b.eval(expression); !strings.Contains(got, want) {
-		b.t.Errorf("%s: %q has no %q", expression, got, want)
+// shot writes a picture of an element, if the test was asked for pictures.
+func shot(b *chromium.Browser, selector, name string) {
+	if *shots != "" {
+		b.Shot(selector, filepath.Join(*shots, name+".png"))
 	}
 }
 
@@ -56,75 +51,81 @@ func TestBrowser(t *testing.T) {
 		t.Skip("starts a browser")
 	}
 	b := open(t, samplePage())
-	b.contains(headShown, "L2H1 (kv0)")
+	b.Contains(headShown, "L2H1 (kv0)")
 
-	b.hover(".scores canvas", 0.5, 0.5)
-	b.contains(readOut("scores"), "previous token")
-	b.contains(readOut("scores"), "against the baseline")
-	b.shot("#s0", "scores")
-	b.click(".scores canvas", 0.1, 0.14) // the first head
-	b.contains(headShown, "L0H0")
-	b.eval(`document.querySelector(".scores canvas").focus()`)
+	b.Hover(".scores canvas", 0.5, 0.5)
+	b.Contains(readOut("scores"), "previous token")
+	b.Contains(readOut("scores"), "against the baseline")
+	shot(b, "#s0", "scores")
+	b.Click(".scores canvas", 0.1, 0.14) // the first head
+	b.Contains(headShown, "L0H0")
+	b.Eval(`document.querySelector(".scores canvas").focus()`)
 	for range 2 {
-		b.key("ArrowRight")
+		b.Key("ArrowRight")
 	}
-	b.key("ArrowDown")
-	b.contains(readOut("scores"), "L1H2")
-	b.key("Enter")
-	b.contains(headShown, "L1H2")
-	b.click(".scores .choices label:nth-child(4) input", 0.5, 0.5)
-	b.contains(readOut("scores"), "direct logit attribution")
-	b.shot("#s0", "scores-signed")
+	b.Key("ArrowDown")
+	b.Contains(readOut("scores"), "L1H2")
+	b.Key("Enter")
+	b.Contains(headShown, "L1H2")
+	b.Click(".scores .choices label:nth-child(4) input", 0.5, 0.5)
+	b.Contains(readOut("scores"), "direct logit attribution")
+	shot(b, "#s0", "scores-signed")
 
-	b.click(`.attention button[aria-label="next head"]`, 0.5, 0.5)
-	b.contains(headShown, "L1H3 (kv1)")
-	b.eval(`(() => { const s = document.querySelector(".attention select"); s.value = "4"; s.dispatchEvent(new Event("change")); })()`)
-	b.contains(headShown, "L4H3")
-	b.eval(`document.querySelectorAll(".attention canvas[tabindex]")[1].focus()`) // all heads
-	b.key("ArrowUp")
-	b.key("ArrowLeft")
-	b.contains(headShown, "L3H2")
-	b.eval(`document.querySelector(".attention canvas[tabindex]").focus()`)
-	b.key("ArrowDown")
-	b.key("ArrowDown")
-	b.contains(readOut("attention"), "→")
-	b.key("Escape")
-	b.hover(".attention .running .token[data-i='36']", 0.5, 0.5)
-	b.contains(readOut("attention"), "·park")
-	b.contains(`getComputedStyle(document.querySelector(".attention .running .token")).backgroundColor`, "rgb(")
-	b.shot("#s1", "attention")
-	b.hover(".attention .pairs .to .token[data-i='9']", 0.5, 0.5)
-	b.contains(readOut("attention"), "←")
+	b.Click(`.attention button[aria-label="next head"]`, 0.5, 0.5)
+	b.Contains(headShown, "L1H3 (kv1)")
+	b.Key("[")
+	b.Key("[")
+	b.Contains(headShown, "L1H1")
+	b.Key("]")
+	b.Key("]")
+	b.Contains(headShown, "L1H3 (kv1)")
+	b.Eval(`(() => { const s = document.querySelector(".attention select"); s.value = "4"; s.dispatchEvent(new Event("change")); })()`)
+	b.Contains(headShown, "L4H3")
+	b.Eval(`document.querySelectorAll(".attention canvas[tabindex]")[1].focus()`) // all heads
+	b.Key("ArrowUp")
+	b.Key("ArrowLeft")
+	b.Contains(headShown, "L3H2")
+	b.Eval(`document.querySelector(".attention canvas[tabindex]").focus()`)
+	b.Key("ArrowDown")
+	b.Key("ArrowDown")
+	b.Contains(readOut("attention"), "→")
+	b.Key("Escape")
+	b.Hover(".attention .running .token[data-i='36']", 0.5, 0.5)
+	b.Contains(readOut("attention"), "·park")
+	b.Contains(`getComputedStyle(document.querySelector(".attention .running .token")).backgroundColor`, "rgb(")
+	shot(b, "#s1", "attention")
+	b.Hover(".attention .pairs .to .token[data-i='9']", 0.5, 0.5)
+	b.Contains(readOut("attention"), "←")
 
-	b.hover(".text .running .token[data-i='4']", 0.5, 0.5)
-	b.contains(readOut("text"), "loss")
-	b.shot("#s2", "tokens")
-	b.hover(".lens td[data-r='2'][data-t='3']", 0.5, 0.5)
-	b.contains(readOut("lens"), "encyclopaedia")
-	b.eval(`document.querySelector(".lens td[tabindex='0']").focus()`)
-	b.key("ArrowDown")
-	b.contains(readOut("lens"), "layer 10, after 0")
-	b.shot("#s3", "lens")
-	b.click(".bars .choices label:nth-child(2) input", 0.5, 0.5)
-	b.shot("#s4", "bars")
-	b.hover(".lines svg", 0.5, 0.5)
-	b.contains(readOut("lines"), "step 4")
-	b.shot("#s5", "lines")
-	b.hover(".maps canvas", 0.6, 0.6)
-	b.contains(readOut("maps"), "query")
-	b.shot("#s6", "maps")
-	b.hover(".graph .node", 0.5, 0.5)
-	b.contains(readOut("graph"), "→")
-	b.shot("#s7", "graph")
+	b.Hover(".text .running .token[data-i='4']", 0.5, 0.5)
+	b.Contains(readOut("text"), "loss")
+	shot(b, "#s2", "tokens")
+	b.Hover(".lens td[data-r='2'][data-t='3']", 0.5, 0.5)
+	b.Contains(readOut("lens"), "encyclopaedia")
+	b.Eval(`document.querySelector(".lens td[tabindex='0']").focus()`)
+	b.Key("ArrowDown")
+	b.Contains(readOut("lens"), "layer 10, after 0")
+	shot(b, "#s3", "lens")
+	b.Click(".bars .choices label:nth-child(2) input", 0.5, 0.5)
+	shot(b, "#s4", "bars")
+	b.Hover(".lines svg", 0.5, 0.5)
+	b.Contains(readOut("lines"), "step 4")
+	shot(b, "#s5", "lines")
+	b.Hover(".maps canvas", 0.6, 0.6)
+	b.Contains(readOut("maps"), "query")
+	shot(b, "#s6", "maps")
+	b.Hover(".graph .node", 0.5, 0.5)
+	b.Contains(readOut("graph"), "→")
+	shot(b, "#s7", "graph")
 
-	b.click("#theme", 0.5, 0.5)
-	b.contains(`document.documentElement.className`, "dark")
+	b.Click("#theme", 0.5, 0.5)
+	b.Contains(`document.documentElement.className`, "dark")
 	for i, name := range []string{"scores", "attention", "tokens", "lens", "bars", "lines", "maps", "graph"} {
-		b.shot("#s"+string(rune('0'+i)), "dark-"+name)
+		shot(b, "#s"+string(rune('0'+i)), "dark-"+name)
 	}
-	b.shot("header", "header")
+	shot(b, "header", "header")
 
-	b.quiet()
+	b.Quiet()
 }
 
 // TestBrowserDifference opens the comparison of two models, and a narrow window.
@@ -133,25 +134,25 @@ func TestBrowserDifference(t *testing.T) {
 		t.Skip("starts a browser")
 	}
 	b := open(t, differencePage())
-	b.hover(".scores .panel:nth-child(3) canvas", 0.5, 0.5)
-	b.contains(`document.querySelectorAll(".scores output")[2].textContent`, "previous token")
-	b.click(".scores tbody button", 0.5, 0.5)
-	first := b.eval(`document.querySelector(".scores tbody button").textContent`)
-	b.contains(headShown, first)
-	b.hover(".maps .panel:nth-child(5) canvas", 0.6, 0.6)
-	b.contains(readOut("maps"), "layer 4, head")
-	b.click(".table th:nth-child(5) button", 0.5, 0.5)
-	b.contains(`document.querySelector(".table tbody td").textContent`, "7")
+	b.Hover(".scores .panel:nth-child(3) canvas", 0.5, 0.5)
+	b.Contains(`document.querySelectorAll(".scores output")[2].textContent`, "previous token")
+	b.Click(".scores tbody button", 0.5, 0.5)
+	first := b.Eval(`document.querySelector(".scores tbody button").textContent`)
+	b.Contains(headShown, first)
+	b.Hover(".maps .panel:nth-child(5) canvas", 0.6, 0.6)
+	b.Contains(readOut("maps"), "layer 4, head")
+	b.Click(".table th:nth-child(5) button", 0.5, 0.5)
+	b.Contains(`document.querySelector(".table tbody td").textContent`, "7")
 	for i, name := range []string{"scores", "lines", "maps", "table", "attention"} {
-		b.shot("#s"+string(rune('0'+i)), "difference-"+name)
+		shot(b, "#s"+string(rune('0'+i)), "difference-"+name)
 	}
-	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
-	b.wait(`innerWidth === 420`)
-	b.wait(`document.documentElement.scrollWidth <= 420`)
-	b.eval(`scrollTo(0, 0)`)
-	b.shot("#s0", "narrow-scores")
-	b.shot("#s4", "narrow-attention")
-	b.quiet()
+	b.Call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
+	b.Wait(`innerWidth === 420`)
+	b.Wait(`document.documentElement.scrollWidth <= 420`)
+	b.Eval(`scrollTo(0, 0)`)
+	shot(b, "#s0", "narrow-scores")
+	shot(b, "#s4", "narrow-attention")
+	b.Quiet()
 }
 
 // TestBrowserHostile: strings of tokens do nothing when the script has drawn them either.
@@ -159,9 +160,9 @@ func TestBrowserHostile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
-	count := func(s string) (string, *browser) {
+	count := func(s string) (string, *chromium.Browser) {
 		b := open(t, pageOf(s))
-		return b.eval(`[...document.querySelectorAll("*")].map((e) => e.localName).join(" ")`), b
+		return b.Eval(`[...document.querySelectorAll("*")].map((e) => e.localName).join(" ")`), b
 	}
 	want, _ := count("token")
 	for _, s := range []string{`</script><img src=x onerror="document.title='bad'"><script>document.title='bad'</script>`, "\u202e\u2028\xff\x00<b>"} {
@@ -169,8 +170,8 @@ func TestBrowserHostile(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: other elements: %s\nwant %s", s, got, want)
 		}
-		b.contains(`String(document.title !== "bad")`, "true")
-		b.quiet()
+		b.Contains(`String(document.title !== "bad")`, "true")
+		b.Quiet()
 	}
 }
 
@@ -193,21 +194,7 @@ func TestBrowserEmpty(t *testing.T) {
 		view.Attention{Tokens: one, Heads: 1, Patterns: [][]float32{{1}}},
 	}})
 	for _, section := range []string{"scores", "text", "lines", "maps"} {
-		b.hover("."+section+" .body", 0.1, 0.5)
+		b.Hover("."+section+" .body", 0.1, 0.5)
 	}
-	b.quiet()
-}
-
-// quiet fails if the page asked for anything, or anything went wrong in it.
-func (b *browser) quiet() {
-	b.t.Helper()
-	if urls := b.requests(); len(urls) != 1 || !strings.HasPrefix(urls[0], "file:") {
-		b.t.Errorf("requests: %q", urls)
-	}
-	if all := b.complaints(); len(all) > 0 {
-		b.t.Errorf("%d complaints: %s", len(all), all[0])
-	}
-	if b.eval(`document.querySelectorAll(".body > .warning").length`) != "0" {
-		b.t.Error("a section can't be drawn")
-	}
+	b.Quiet()
 }
