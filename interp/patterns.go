@@ -129,7 +129,7 @@ func Patterns(ctx context.Context, m *transformer.Model, ids [][]int32, o Patter
 	}
 	f := &featureTap{ctx: ctx, period: max(1, o.Period), prompt: virtualTokens(o.Adapters), prefix: prefixTokens(o.Adapters)}
 	r, err := m.NewRun(transformer.RunOptions{Batch: len(ids), Length: f.prompt + len(ids[0]), Adapters: o.Adapters,
-		Hooks: transformer.Hooks{Tap: f.tap}})
+		HeadsOnly: true, Hooks: transformer.Hooks{Tap: f.tap}})
 	if err != nil {
 		return nil, err
 	}

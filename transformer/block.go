@@ -34,7 +34,11 @@ func (r *Run) forward(p *tensor.Pass) {
 	r.addPositions(p, x)
 	for l := range r.layers() {
 		a := &r.plan.layers[l]
-		r.forwardAttention(p, l)
+		r.forwardHeads(p, l)
+		if r.options.HeadsOnly && l == r.layers()-1 {
+			return
+		}
+		r.forwardAttentionOut(p, l)
 		if c.FFN > 0 {
 			r.forwardMLPHidden(p, l)
 			r.forwardMLPOut(p, l)
@@ -70,7 +74,7 @@ func (r *Run) addPositionsBackward(p *tensor.Pass, dx *tensor.Tensor) {
 	}
 }
 
-func (r *Run) forwardAttention(p *tensor.Pass, l int) {
+func (r *Run) forwardHeads(p *tensor.Pass, l int) {
 	c, a := r.model.Config, &r.plan.layers[l]
 	r.tap(p, Site{l, ResidPre}, a[ResidPre])
 	r.norm(p, l, Norm1, ResidPre)
@@ -84,6 +88,10 @@ func (r *Run) forwardAttention(p *tensor.Pass, l int) {
 	r.rotate(p, l, RotQ, QNorm)
 	r.rotate(p, l, RotK, KNorm)
 	r.attend(p, l)
+}
+
+func (r *Run) forwardAttentionOut(p *tensor.Pass, l int) {
+	c, a := r.model.Config, &r.plan.layers[l]
 	r.project(p, l, OProj, AttnProj, Z)
 	r.adapt(p, l, AttentionSublayer, AttnProj, ResidPre)
 	if c.PostNorms {
@@ -197,7 +205,8 @@ func (r *Run) embedBackward(p *tensor.Pass) {
 // recompute records what Backward reads of a layer again, from the stream. The last
 // layer's activations are still there.
 func (r *Run) recompute(p *tensor.Pass, l int) {
-	r.forwardAttention(p, l)
+	r.forwardHeads(p, l)
+	r.forwardAttentionOut(p, l)
 	if r.model.Config.FFN == 0 {
 		return
 	}

@@ -253,8 +253,8 @@ func (r *Run) checkRows(rows []int32) error {
 	if r.closed || r.batch.state == empty {
 		return fmt.Errorf("logits need an open run, after Forward: %w", ErrInput)
 	}
-	if r.layers() < len(r.model.Config.Layers) {
-		return fmt.Errorf("logits behind layer %d of %d: %w", r.layers(), len(r.model.Config.Layers), ErrInput)
+	if !r.whole() {
+		return fmt.Errorf("logits behind layer %d of %d, heads only %v: %w", r.layers(), len(r.model.Config.Layers), r.options.HeadsOnly, ErrInput)
 	}
 	if len(rows) == 0 || len(rows) > r.Capacity() {
 		return fmt.Errorf("%d rows of logits in a run for %d: %w", len(rows), r.Capacity(), ErrInput)

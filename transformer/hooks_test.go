@@ -3,7 +3,9 @@ package transformer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/internal/backends"
@@ -142,7 +144,7 @@ func TestBackwardFromErrors(t *testing.T) {
 	}
 	yes := func(transformer.Site) bool { return true }
 	for _, o := range []transformer.RunOptions{{Batch: 1, Length: 1, Layers: 4}, {Batch: 1, Length: 1, Layers: -1},
-		{Batch: 1, Length: 1, Layers: 1, Train: true}} {
+		{Batch: 1, Length: 1, Layers: 1, Train: true}, {Batch: 1, Length: 1, HeadsOnly: true, Train: true}} {
 		if _, err := m.NewRun(o); !errors.Is(err, transformer.ErrInput) {
 			t.Errorf("%+v: got %v", o, err)
 		}
@@ -151,13 +153,51 @@ func TestBackwardFromErrors(t *testing.T) {
 	if _, err := m.NewRun(o); !errors.Is(err, transformer.ErrUnsupported) {
 		t.Errorf("edits with checkpointing: got %v", err)
 	}
-	r := mustRun(t, m, transformer.RunOptions{Batch: 1, Length: 4, Layers: 2})
-	if err := r.Forward(t.Context(), transformer.Batch{IDs: [][]int32{{1, 2, 3}}}); err != nil {
-		t.Fatal(err)
+	for _, o := range []transformer.RunOptions{{Batch: 1, Length: 4, Layers: 2}, {Batch: 1, Length: 4, HeadsOnly: true}} {
+		r := mustRun(t, m, o)
+		if err := r.Forward(t.Context(), transformer.Batch{IDs: [][]int32{{1, 2, 3}}, Labels: [][]int32{{1, 2, 3}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Logits(t.Context(), []int32{0}); !errors.Is(err, transformer.ErrInput) {
+			t.Errorf("logits of %+v: got %v", o, err)
+		}
+		if _, err := r.Loss(t.Context()); !errors.Is(err, transformer.ErrInput) {
+			t.Errorf("loss of %+v: got %v", o, err)
+		}
 	}
-	if _, err := r.Logits(t.Context(), []int32{0}); !errors.Is(err, transformer.ErrInput) {
-		t.Errorf("logits of two layers: got %v", err)
-	}
+}
+
+// TestHeadsOnly: the run ends at the last layer's Z, and up to there is what it would be.
+func TestHeadsOnly(t *testing.T) {
+	backends.Each(t, func(t *testing.T, b tensor.Backend) {
+		for _, kind := range []string{"llama3", "gemma2"} {
+			m := golden.Load(t, kind).Model(t, b)
+			sites := func(o transformer.RunOptions) (names []string, z []float32) {
+				o.Batch, o.Length = 1, 4
+				o.Tap = func(p *tensor.Pass, s transformer.Site, x *tensor.Tensor) {
+					names = append(names, s.String())
+					if (s != transformer.Site{Layer: len(m.Config.Layers) - 1, Point: transformer.Z}) {
+						return
+					}
+					err := p.Submit(t.Context())
+					if err == nil {
+						z, err = tensor.Floats(t.Context(), b, x)
+					}
+					p.Fail(err)
+				}
+				if err := mustRun(t, m, o).Forward(t.Context(), transformer.Batch{IDs: [][]int32{{1, 5, 9, 4}}}); err != nil {
+					t.Fatal(err)
+				}
+				return names, z
+			}
+			all, want := sites(transformer.RunOptions{})
+			some, got := sites(transformer.RunOptions{HeadsOnly: true})
+			last := slices.Index(all, fmt.Sprintf("blocks.%d.attn.hook_z", len(m.Config.Layers)-1))
+			if len(got) == 0 || !slices.Equal(got, want) || !slices.Equal(some, all[:last+1]) {
+				t.Errorf("%s: sites %v, want %v; z %v, want %v", kind, some, all[:last+1], got, want)
+			}
+		}
+	})
 }
 
 // TestSites: names are read back, and every point has one of its own.

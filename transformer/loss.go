@@ -32,7 +32,7 @@ func (l Loss) Add(o Loss) Loss {
 
 // Loss computes the cross-entropy of the last Forward's labels.
 func (r *Run) Loss(ctx context.Context) (Loss, error) {
-	if r.closed || r.batch.state == empty || r.batch.given.Labels == nil || r.layers() < len(r.model.Config.Layers) {
+	if r.closed || r.batch.state == empty || r.batch.given.Labels == nil || !r.whole() {
 		return Loss{}, fmt.Errorf("loss needs an open run, after Forward with labels: %w", ErrInput)
 	}
 	m, err := r.uploadTargets(ctx)

@@ -28,6 +28,9 @@ type RunOptions struct {
 
 	// Layers, if positive, is how many layers Forward computes; there are no logits then.
 	Layers int
+	// HeadsOnly ends Forward at Z of its last layer: attention is computed, and what
+	// becomes of it isn't. There are no logits then, either.
+	HeadsOnly bool
 
 	Hooks
 }
@@ -55,8 +58,8 @@ func (m *Model) NewRun(o RunOptions) (*Run, error) {
 	switch {
 	case o.Batch < 1 || o.Length < 1 || o.Context < 0 || (o.Train && o.Context > 0):
 		return nil, fmt.Errorf("run for %d×%d tokens, context %d, train %v: %w", o.Batch, o.Length, o.Context, o.Train, ErrInput)
-	case o.Layers < 0 || o.Layers > len(m.Config.Layers) || (o.Train && o.Layers > 0):
-		return nil, fmt.Errorf("run for %d of %d layers, train %v: %w", o.Layers, len(m.Config.Layers), o.Train, ErrInput)
+	case o.Layers < 0 || o.Layers > len(m.Config.Layers) || (o.Train && (o.Layers > 0 || o.HeadsOnly)):
+		return nil, fmt.Errorf("run for %d of %d layers, heads only %v, train %v: %w", o.Layers, len(m.Config.Layers), o.HeadsOnly, o.Train, ErrInput)
 	case o.GradCheckpoint && o.Edits != nil:
 		return nil, fmt.Errorf("edits with gradient checkpointing, which would make them twice: %w", ErrUnsupported)
 	}
@@ -156,6 +159,11 @@ func (r *Run) layers() int {
 		return r.options.Layers
 	}
 	return len(r.model.Config.Layers)
+}
+
+// whole says whether Forward computes the stream that logits come from.
+func (r *Run) whole() bool {
+	return r.layers() == len(r.model.Config.Layers) && !r.options.HeadsOnly
 }
 
 // Reset empties the cache, so that the next Forward starts new sequences.
