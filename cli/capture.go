@@ -18,7 +18,8 @@ import (
 
 const captureDescription = `Runs a text through a model and writes the activations of its hooks to a safetensors
 file, under TransformerLens' names and in its shapes, with "logits" and "tokens". * in
-a pattern stands for anything. --grad adds the gradients of the loss, as NAME_grad.
+a pattern stands for anything. --grad adds the gradients of the loss, as NAME_grad. What
+has been computed is written at once, so that a file may be larger than the memory.
 
 --compare says how far each tensor is from that of the same name in a file, which may
 come from another model, another program, or from TransformerLens. Without --hooks, the
