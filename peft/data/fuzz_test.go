@@ -17,6 +17,7 @@ var fuzzSeeds = []struct{ ext, text string }{
 	{".jsonl", `{"input_ids":[1,2,3],"labels":[-100,2,3]}`}, {".json", `[{"text":"a"}, {"text":"b"}]`}, {".ndjson", "\ufeff{\"text\":\"a\"}\r\n\r\n"},
 	{".jsonl", `{"input_ids":[1,null],"labels":[1,2]}`}, {".jsonl", `{"text":"\ud800"}`}, {".txt", "plain\r\ntext"}, {".md", "# a"}, {".json", "{"}, {".json", "[{"},
 	{"", "\x00"}, {"", "\xff\xfe"}, {".jsonl", `{"instruction":"a","input":"b","output":"c"}`}, {".jsonl", `{"text":"good","label":1}` + "\n" + `{"text":"bad","label":"no"}`},
+	{".json", `{"text":"a","label":0}`},
 	{".jsonl", `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`},
 	{".jsonl", `{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`},
 	{".jsonl", `{"question":"q","choices":["a","b"],"answer":1}`}, {".jsonl", `{"question":"q","choices":{"text":["a","b"],"label":["A","B"]},"answerKey":"B"}`},
@@ -41,7 +42,7 @@ func FuzzRead(f *testing.F) {
 			Converse: settings&1 != 0, WholeLoss: settings&2 != 0, ByIndex: settings&4 != 0, LastTurn: settings&8 != 0}
 		s, err := data.Read(t.Context(), "a"+exts[int(ext)%len(exts)], strings.NewReader(text), o)
 		if err != nil {
-			if !errors.Is(err, data.ErrFormat) && !errors.Is(err, data.ErrTooFew) {
+			if !errors.Is(err, data.ErrFormat) && !errors.Is(err, data.ErrTooFew) && !errors.Is(err, data.ErrOptions) {
 				t.Fatalf("an error of no known kind: %v", err)
 			}
 			return

@@ -67,6 +67,9 @@ func (d *reader) choicePrompt(r row, texts, labels []string) (string, error) {
 // choices returns a field that is a list of texts, or as in ARC an object with the lists
 // text and label. Without labels they are A, B, ….
 func (r row) choices(name string) (texts, labels []string, err error) {
+	if !r.has(name) {
+		return nil, nil, fmt.Errorf("field %q is missing: %w", name, ErrFormat)
+	}
 	var lists struct{ Text, Label []string }
 	switch raw := r[name]; {
 	case raw[0] == '[' && json.Unmarshal(raw, &texts) == nil:

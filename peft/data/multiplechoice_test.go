@@ -67,6 +67,7 @@ func TestBadMultipleChoice(t *testing.T) {
 		{`{"question":"q","choices":"no","answer":0}`, `field "choices" is no list of texts`},
 		{`{"question":"q","choices":["no",3],"answer":0}`, `field "choices" is no list of texts`},
 		{`{"question":"q","choices":{"text":["no"],"label":["A","B"]},"answer":0}`, `field "choices" is no list of texts`},
+		{`{"question":"q","choices":["no","yes"],"answer":0}` + "\n" + `{"question":"q","answer":0}`, `a.jsonl:2: field "choices" is missing`},
 		{`{"question":"q","choices":["no"],"answer":0}`, "want two choices or more"},
 		{`{"question":"q","choices":["no",""],"answer":0}`, "none of them empty"},
 		{`{"question":"q","choices":["no","\u0000"],"answer":0}`, "a NUL character"},
