@@ -94,7 +94,7 @@ fuzz: ## fuzzes every target in turn, each for FUZZTIME
 
 MUTATIONS ?= 10000
 mutations: ## good files with so many changes: refused, or read with little memory and soon
-	GPUPEFT_MUTATIONS=$(MUTATIONS) $(GO) test -count=1 -timeout 60m -v ./internal/mutate
+	GPUPEFT_MUTATIONS=$(MUTATIONS) $(GO) test -count=1 -timeout 60m -v ./internal/hostile
 
 circuits: vulkan ## the toys of docs/circuits.md at their full size, five seeds on the CPU and one on the GPU (a quarter of an hour)
 	@mkdir -p out/xdg && chmod 700 out/xdg

@@ -24,11 +24,15 @@ var globals = map[string]function{
 		if n[2] == 0 || len(a.list) == 0 {
 			s.fail("range without an end or with steps of 0")
 		}
-		var list []any
+		size := 0 // first, as a list that grows takes twice the memory
 		for i := n[0]; n[2] > 0 && i < n[1] || n[2] < 0 && i > n[1]; i += n[2] {
 			s.step()
-			s.count(1)
-			list = append(list, i)
+			s.count(2) // the element, and the number that it points to
+			size++
+		}
+		list := make([]any, size)
+		for i := range list {
+			list[i] = n[0] + i*n[2]
 		}
 		return list
 	},

@@ -1,4 +1,4 @@
-package mutate_test
+package hostile_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/gpupeft/gpupeft/internal/mutate"
+	"github.com/gpupeft/gpupeft/internal/hostile"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/peft/tune"
@@ -28,8 +28,8 @@ import (
 	"github.com/gpupeft/gpupeft/transformer/tokenizer"
 )
 
-// config is that of a small model with the vocabulary of the demo's tokenizer.
-const config = `{"architectures":["LlamaForCausalLM"],"model_type":"llama","vocab_size":1536,"hidden_size":8,"intermediate_size":12,"num_hidden_layers":2,
+// smallConfig is that of a small model with the vocabulary of the demo's tokenizer.
+const smallConfig = `{"architectures":["LlamaForCausalLM"],"model_type":"llama","vocab_size":1536,"hidden_size":8,"intermediate_size":12,"num_hidden_layers":2,
 "num_attention_heads":2,"num_key_value_heads":1,"head_dim":4,"max_position_embeddings":64,"rope_theta":10000.0,"rms_norm_eps":1e-05,"hidden_act":"silu",
 "rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":32},
 "attention_bias":false,"tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":[2],"torch_dtype":"float32"}`
@@ -52,7 +52,7 @@ type files struct {
 type sample struct {
 	name string
 	good []byte
-	read mutate.Reader
+	read hostile.Reader
 }
 
 // TestMutated reads some hundred files with changes, or as many as GPUPEFT_MUTATIONS says.
@@ -64,7 +64,7 @@ func TestMutated(t *testing.T) {
 	f := newFiles(t)
 	for _, s := range f.all {
 		t.Run(s.name, func(t *testing.T) {
-			figures := mutate.Check(t, (tries+len(f.all)-1)/len(f.all), s.good, s.read, known...)
+			figures := hostile.Check(t, (tries+len(f.all)-1)/len(f.all), s.good, s.read, known...)
 			t.Logf("%d files, %d of them could be read, at most %d kB and %v", figures.Files, figures.Read, figures.Memory>>10, figures.Time)
 			if used := f.backend.Memory().Tensors; used != f.tensors() {
 				t.Errorf("%d tensors are left, %d before", used, f.tensors())
@@ -75,7 +75,7 @@ func TestMutated(t *testing.T) {
 
 func newFiles(t *testing.T) *files {
 	f := &files{backend: tensor.NewCPU(1)}
-	c, err := transformer.Random([]byte(config), 0.1, 1)
+	c, err := transformer.Random([]byte(smallConfig), 0.1, 1)
 	must(t, err)
 	f.model, err = c.Load(t.Context(), f.backend, transformer.LoadOptions{})
 	must(t, err)
@@ -88,14 +88,14 @@ func newFiles(t *testing.T) *files {
 	must(t, err)
 	var weights, file bytes.Buffer
 	must(t, c.WriteSafetensors(&weights))
-	plain, err := transformer.Random([]byte(strings.Replace(config, `"llama3"`, `"default"`, 1)), 0.1, 1)
+	plain, err := transformer.Random([]byte(strings.Replace(smallConfig, `"llama3"`, `"default"`, 1)), 0.1, 1)
 	must(t, err)
 	must(t, plain.WriteGGUF(&file, meta))
 
 	f.add("safetensors", weights.Bytes(), func(t testing.TB, b []byte, w io.Writer) error {
-		return f.load(t, fstest.MapFS{"config.json": {Data: []byte(config)}, "model.safetensors": {Data: b}}, w)
+		return f.load(t, fstest.MapFS{"config.json": {Data: []byte(smallConfig)}, "model.safetensors": {Data: b}}, w)
 	})
-	f.add("config.json", []byte(config), func(t testing.TB, b []byte, w io.Writer) error {
+	f.add("config.json", []byte(smallConfig), func(t testing.TB, b []byte, w io.Writer) error {
 		return f.load(t, fstest.MapFS{"config.json": {Data: b}, "model.safetensors": {Data: weights.Bytes()}}, w)
 	})
 	f.add("gguf", file.Bytes(), func(t testing.TB, b []byte, w io.Writer) error {
@@ -114,7 +114,7 @@ func newFiles(t *testing.T) *files {
 	return f
 }
 
-func (f *files) add(name string, good []byte, read mutate.Reader) {
+func (f *files) add(name string, good []byte, read hostile.Reader) {
 	f.all = append(f.all, sample{name, good, read})
 }
 
