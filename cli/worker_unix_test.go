@@ -69,7 +69,7 @@ func TestKilledWorker(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	same(t, dir, "whole", "killed")
+	same(t, dir, "whole", "killed", 150)
 	for _, want := range []string{"lost (signal: killed): going on from the start, restart 1 of 2", "going on from step 40, restart 1 of 2"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("not said: %q in %s", want, out)
@@ -126,7 +126,7 @@ func TestSignalsToSupervisor(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	same(t, dir, "whole", "stopped")
+	same(t, dir, "whole", "stopped", 150)
 }
 
 // What a worker refuses is said once, with the exit code that it has elsewhere.
@@ -187,7 +187,7 @@ func TestLostDevice(t *testing.T) {
 	if code != 0 || first+second != 2 || strings.Count(out, "the process that computes was lost") != 2 {
 		t.Errorf("exit code %d after %d faults: %s", code, first+second, out)
 	}
-	same(t, dir, "whole", "lost")
+	same(t, dir, "whole", "lost", 150)
 
 	l.Set(faults.Submit, faults.Rule{After: submissions / 2, Again: 20, Result: faults.DeviceLost})
 	out, code = wait("hopeless")
@@ -206,7 +206,7 @@ func TestLostDevice(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	same(t, dir, "whole", "hopeless")
+	same(t, dir, "whole", "hopeless", 150)
 }
 
 // TestDoctor tests a driver that is right, one that fails, and one that ends the process.
