@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/internal/backends"
 	"github.com/gpupeft/gpupeft/internal/golden"
 	"github.com/gpupeft/gpupeft/interp"
@@ -137,4 +138,73 @@ func TestConcurrentUse(t *testing.T) {
 		}
 		t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
 	})
+}
+
+// TestCloseDuringUse closes a model, or the backend below it, while goroutines use it in all
+// ways: each use is right or an error that wraps ErrClosed, and nothing is left.
+func TestCloseDuringUse(t *testing.T) {
+	open := map[string]func() (tensor.Backend, error){
+		"cpu": func() (tensor.Backend, error) { return tensor.NewCPU(0), nil },
+		"gpu": func() (tensor.Backend, error) { return gpu.Open(t.Context(), gpu.Config{}) },
+	}
+	for device, open := range open {
+		for _, what := range []string{"model", "backend"} {
+			t.Run(device+"/"+what, func(t *testing.T) {
+				if device == "gpu" {
+					backends.GPU(t) // skips where there is none
+				}
+				b, err := open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := transformer.Load(t.Context(), b, os.DirFS(golden.Load(t, "llama2").Dir), transformer.LoadOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids := []int32{1, 5, 9, 13}
+				want := map[string]any{}
+				for name, use := range uses {
+					if want[name], err = use(t.Context(), m, ids); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var all sync.WaitGroup
+				var right atomic.Int64
+				for range 16 {
+					all.Go(func() {
+						for {
+							for name, use := range uses {
+								result, err := use(t.Context(), m, ids)
+								switch {
+								case errors.Is(err, tensor.ErrClosed):
+									return
+								case err != nil || !reflect.DeepEqual(result, want[name]):
+									t.Errorf("%s: %v, or other results than alone", name, err)
+									return
+								}
+								right.Add(1)
+							}
+						}
+					})
+				}
+				time.Sleep(100 * time.Millisecond)
+				if what == "model" {
+					err = m.Close()
+				} else {
+					err = b.Close()
+				}
+				all.Wait()
+				if err := errors.Join(err, m.Close()); err != nil {
+					t.Error(err)
+				}
+				if now := b.Memory().InUse; now != 0 {
+					t.Errorf("%d bytes are left", now)
+				}
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+				t.Logf("%d uses were right", right.Load())
+			})
+		}
+	}
 }
