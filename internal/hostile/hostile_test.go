@@ -20,6 +20,7 @@ import (
 	"github.com/gpupeft/gpupeft/internal/hostile"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
+	"github.com/gpupeft/gpupeft/peft/formats"
 	"github.com/gpupeft/gpupeft/peft/tune"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -107,8 +108,16 @@ func newFiles(t *testing.T) *files {
 		tok, err := tokenizer.Parse(b)
 		return errors.Join(err, encode(tok, w))
 	})
+	f.add("tokenizer_config.json", []byte(`{"tokenizer_class":"LlamaTokenizerFast","bos_token":{"content":"<s>","lstrip":false},"eos_token":"</s>","unk_token":"<unk>",
+		"pad_token":null,"add_bos_token":true,"add_eos_token":true,"model_max_length":256}`), func(_ testing.TB, b []byte, w io.Writer) error {
+		tok, err := tokenizer.Load(fstest.MapFS{"tokenizer.json": {Data: tok}, "tokenizer_config.json": {Data: b}})
+		return errors.Join(err, encode(tok, w))
+	})
+	f.addFamilies(t)
+	f.addPacked(t)
 	f.addTemplate()
 	f.addAdapters(t)
+	f.addFormats(t)
 	f.addData(t)
 	f.addCheckpoint(t)
 	return f
@@ -167,6 +176,84 @@ func encode(tok *tokenizer.Tokenizer, w io.Writer) error {
 	}
 	_, err = fmt.Fprint(w, ids, tok.Decode(ids, false))
 	return err
+}
+
+// addFamilies adds configs that the others have fields for.
+func (f *files) addFamilies(t *testing.T) {
+	for _, config := range []string{
+		`{"model_type":"gemma2","vocab_size":40,"hidden_size":8,"intermediate_size":12,"num_hidden_layers":2,"num_attention_heads":2,"num_key_value_heads":1,"head_dim":4,
+"max_position_embeddings":64,"rms_norm_eps":1e-06,"sliding_window":2,"hidden_activation":"gelu_pytorch_tanh","query_pre_attn_scalar":24,"attn_logit_softcapping":5.0,
+"final_logit_softcapping":4.0,"rope_theta":10000.0}`,
+		`{"model_type":"gemma3_text","vocab_size":40,"hidden_size":8,"intermediate_size":12,"num_hidden_layers":2,"num_attention_heads":2,"num_key_value_heads":1,"head_dim":4,
+"max_position_embeddings":64,"rms_norm_eps":1e-06,"sliding_window":2,"hidden_activation":"gelu_pytorch_tanh","query_pre_attn_scalar":16,
+"layer_types":["sliding_attention","full_attention"],"rope_parameters":{"full_attention":{"rope_type":"linear","factor":8.0,"rope_theta":1000000.0},
+"sliding_attention":{"rope_type":"default","rope_theta":10000.0}}}`,
+		`{"model_type":"gpupeft_toy","vocab_size":40,"max_position_embeddings":16,"hidden_size":8,"num_hidden_layers":2,"num_attention_heads":2,"head_dim":4,
+"intermediate_size":0,"normalization":"none","position_embedding_type":"learned","tie_word_embeddings":false}`,
+	} {
+		c, err := transformer.Random([]byte(config), 0.1, 1)
+		must(t, err)
+		var weights bytes.Buffer
+		must(t, c.WriteSafetensors(&weights))
+		f.add(c.Config.Kind+" config.json", []byte(config), func(t testing.TB, b []byte, w io.Writer) error {
+			return f.load(t, fstest.MapFS{"config.json": {Data: b}, "model.safetensors": {Data: weights.Bytes()}}, w)
+		})
+	}
+}
+
+// addPacked adds weights in blocks.
+func (f *files) addPacked(t *testing.T) {
+	const config = `{"model_type":"llama","vocab_size":40,"hidden_size":64,"intermediate_size":64,"num_hidden_layers":1,"num_attention_heads":1,"max_position_embeddings":64,
+"rms_norm_eps":1e-05,"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4"}}`
+	c, err := transformer.Random([]byte(config), 0.1, 1)
+	must(t, err)
+	var nf4, q4 bytes.Buffer
+	packed, err := c.Quantized(tensor.NF4)
+	must(t, err)
+	must(t, packed.WriteSafetensors(&nf4))
+	packed, err = c.Quantized(tensor.Q4_0)
+	must(t, err)
+	must(t, packed.WriteGGUF(&q4, nil))
+	f.add("nf4 safetensors", nf4.Bytes(), func(t testing.TB, b []byte, w io.Writer) error {
+		return f.load(t, fstest.MapFS{"config.json": {Data: []byte(config)}, "model.safetensors": {Data: b}}, w)
+	})
+	f.add("q4_0 gguf", q4.Bytes(), func(t testing.TB, b []byte, w io.Writer) error {
+		return f.load(t, fstest.MapFS{"model.gguf": {Data: b}}, w)
+	})
+}
+
+// addFormats adds the files of adapters of other programs.
+func (f *files) addFormats(t *testing.T) {
+	a, err := peft.New(t.Context(), f.model, peft.LoRAConfig{Rank: 2, Alpha: 4, Targets: peft.Named("q_proj", "k_proj")})
+	must(t, err)
+	state, err := peft.StateOf(t.Context(), a)
+	must(t, errors.Join(err, a.Close()))
+	o := formats.Options{Model: f.model.Config}
+	for _, format := range formats.Writable() {
+		path := filepath.Join(t.TempDir(), "adapter.gguf") // a file of that name, or a directory
+		must(t, formats.Write(path, state, format, o))
+		must(t, filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			good, err := os.ReadFile(name)
+			f.add(string(format)+" "+filepath.Base(name), good, func(t testing.TB, b []byte, w io.Writer) (err error) {
+				must(t, os.WriteFile(name, b, 0o600))
+				defer func() { must(t, os.WriteFile(name, good, 0o600)) }()
+				s, _, err := formats.Read(path, o)
+				if err != nil {
+					return err
+				}
+				a, err := s.Load(t.Context(), f.model, peft.LoadOptions{})
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, a.Close()) }()
+				return forward(t.Context(), f.model, w, a)
+			})
+			return err
+		}))
+	}
 }
 
 func (f *files) addTemplate() {

@@ -135,13 +135,22 @@ func rowOrder(f *gguf.File, o Options) (*transformer.Config, error) {
 }
 
 func ggufPairs(f *gguf.File, alpha float64, order *transformer.Config) ([]peft.LoRAPair, error) {
+	halves := map[string]int{}
+	for _, name := range f.Names() {
+		base, isA := strings.CutSuffix(name, ".lora_a")
+		base, isB := strings.CutSuffix(base, ".lora_b")
+		if isA == isB {
+			return nil, malformed("tensor %q is neither lora_a nor lora_b", name)
+		}
+		halves[base]++
+	}
 	var pairs []peft.LoRAPair
 	for _, name := range f.Names() {
-		base, ok := strings.CutSuffix(name, ".lora_a")
-		if !ok {
-			if !strings.HasSuffix(name, ".lora_b") {
-				return nil, malformed("tensor %q is neither lora_a nor lora_b", name)
-			}
+		base := name[:len(name)-len(".lora_a")]
+		if halves[base] != 2 {
+			return nil, malformed("%s: one of lora_a and lora_b is missing", base)
+		}
+		if strings.HasSuffix(name, ".lora_b") {
 			continue
 		}
 		module, known := ggufModule(base)
