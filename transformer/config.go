@@ -205,7 +205,9 @@ func (hf *hfConfig) resolve() (*Config, error) {
 	if f.queryScalar == 0 {
 		scalar = float64(c.HeadDim)
 	}
-	c.AttnScale = float32(1 / math.Sqrt(scalar))
+	if c.AttnScale = float32(1 / math.Sqrt(scalar)); !(c.AttnScale > 0 && c.AttnScale <= math.MaxFloat32) {
+		return nil, fmt.Errorf("query_pre_attn_scalar is %v: %w", scalar, ErrCheckpoint)
+	}
 	var err error
 	if c.AttnSoftCap, err = softCap("attn_logit_softcapping", hf.AttnSoftCap, f.softCaps[0]); err != nil {
 		return nil, err
@@ -359,7 +361,7 @@ func softCap(field string, raw json.RawMessage, otherwise float64) (float32, err
 		return float32(otherwise), nil
 	}
 	var v *float64
-	if err := json.Unmarshal(raw, &v); err != nil || (v != nil && *v <= 0) {
+	if err := json.Unmarshal(raw, &v); err != nil || (v != nil && (float32(*v) <= 0 || *v > math.MaxFloat32)) {
 		return 0, fmt.Errorf("%s is %s: %w", field, raw, ErrCheckpoint)
 	}
 	if v == nil {

@@ -91,6 +91,8 @@ func TestConfigErrors(t *testing.T) {
 		{"rope_parameters", "x", bad},
 		{"layer_types", []string{"full_attention"}, bad},
 		{"attn_logit_softcapping", -1, bad},
+		{"attn_logit_softcapping", 1e99, bad},
+		{"final_logit_softcapping", 1e-99, bad},
 		{"sliding_window", -1, bad},
 	} {
 		_, err := transformer.ParseConfig(edited(t, map[string]any{c.field: c.value}))

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -97,7 +98,7 @@ func newFiles(t *testing.T) *files {
 		return f.load(t, fstest.MapFS{"config.json": {Data: []byte(smallConfig)}, "model.safetensors": {Data: b}}, w)
 	})
 	f.add("config.json", []byte(smallConfig), func(t testing.TB, b []byte, w io.Writer) error {
-		return f.load(t, fstest.MapFS{"config.json": {Data: b}, "model.safetensors": {Data: weights.Bytes()}}, w)
+		return f.load(t, fstest.MapFS{"config.json": {Data: b}, "model.safetensors": {Data: weights.Bytes()}}, finite{w})
 	})
 	f.add("gguf", file.Bytes(), func(t testing.TB, b []byte, w io.Writer) error {
 		dir := fstest.MapFS{"model.gguf": {Data: b}}
@@ -144,6 +145,19 @@ func (f *files) load(t testing.TB, dir fs.FS, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	return forward(t.Context(), m, w)
+}
+
+// finite refuses logits that are no numbers: a config that makes them of good weights is to
+// be refused when it is read.
+type finite struct{ io.Writer }
+
+func (f finite) Write(logits []byte) (int, error) {
+	for _, v := range tensor.Unpack(nil, tensor.F32, logits) {
+		if math.IsNaN(float64(v)) {
+			return 0, errors.New("a logit is no number")
+		}
+	}
+	return f.Writer.Write(logits)
 }
 
 func forward(ctx context.Context, m *transformer.Model, w io.Writer, adapters ...transformer.Adapter) (err error) {
@@ -196,7 +210,7 @@ func (f *files) addFamilies(t *testing.T) {
 		var weights bytes.Buffer
 		must(t, c.WriteSafetensors(&weights))
 		f.add(c.Config.Kind+" config.json", []byte(config), func(t testing.TB, b []byte, w io.Writer) error {
-			return f.load(t, fstest.MapFS{"config.json": {Data: b}, "model.safetensors": {Data: weights.Bytes()}}, w)
+			return f.load(t, fstest.MapFS{"config.json": {Data: b}, "model.safetensors": {Data: weights.Bytes()}}, finite{w})
 		})
 	}
 }
