@@ -37,7 +37,7 @@ func TestKnownFlaws(t *testing.T) {
 	f := newFiles(t)
 	for _, c := range slices.Concat(f.ggufFlaws(), f.otherFlaws(t)) {
 		t.Run(c.id+" "+c.about, func(t *testing.T) {
-			_, err, memory, took := hostile.Once(t, c.file, c.read)
+			_, memory, took, err := hostile.Once(t, c.file, c.read)
 			if !slices.ContainsFunc(known, func(k error) bool { return errors.Is(err, k) }) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %q in it", err, c.says)
 			}

@@ -134,9 +134,9 @@ func Check(t *testing.T, tries int, good []byte, read Reader, known ...error) (f
 			name := filepath.Join(os.TempDir(), "gpupeft-hostile")
 			t.Fatalf(format+" (%s, %v)", append(args, name, os.WriteFile(name, file, 0o600))...)
 		}
-		sum, err, memory, took := Once(t, file, read)
+		sum, memory, took, err := Once(t, file, read)
 		if took > MaxTime {
-			_, _, _, took = Once(t, file, read) // the machine may have been busy
+			_, _, took, _ = Once(t, file, read) // the machine may have been busy
 		}
 		f.Files++
 		f.Memory, f.Time = max(f.Memory, memory), max(f.Time, took)
@@ -151,7 +151,7 @@ func Check(t *testing.T, tries int, good []byte, read Reader, known ...error) (f
 			continue
 		}
 		f.Read++
-		if again, err, _, _ := Once(t, file, read); err != nil || again != sum {
+		if again, _, _, err := Once(t, file, read); err != nil || again != sum {
 			fail("read twice, it is not the same: %v", err)
 		}
 	}
@@ -161,7 +161,7 @@ func Check(t *testing.T, tries int, good []byte, read Reader, known ...error) (f
 // Once reads a file once, and says what that gave and took. memory is what was allocated
 // in all beside the file's size, freed or not; where that is more than MaxMemory, the file is
 // read again, and memory is the most that there was at a time.
-func Once(t *testing.T, file []byte, read Reader) (sum [sha256.Size]byte, err error, memory uint64, took time.Duration) {
+func Once(t *testing.T, file []byte, read Reader) (sum [sha256.Size]byte, memory uint64, took time.Duration, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			name := filepath.Join(os.TempDir(), "gpupeft-hostile")
@@ -181,7 +181,7 @@ func Once(t *testing.T, file []byte, read Reader) (sum [sha256.Size]byte, err er
 		memory = peak(func() { _ = read(t, given, io.Discard) })
 	}
 	memory -= min(memory, uint64(len(file)))
-	return [sha256.Size]byte(h.Sum(nil)), err, memory, took
+	return [sha256.Size]byte(h.Sum(nil)), memory, took, err
 }
 
 // peak returns the most bytes of the heap while f runs, beyond those before it.
