@@ -47,9 +47,11 @@ func TestReadme(t *testing.T) {
 	if err := os.WriteFile(rows, []byte(strings.Repeat(row, 20)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	stand := map[string]string{"llama-3.2-1b": filepath.Join("transformer", "demo", "model"), "rows.jsonl": rows,
+	stand := map[string]string{
+		"llama-3.2-1b": filepath.Join("transformer", "demo", "model"), "rows.jsonl": rows,
 		"gpupeft-out": filepath.Join(dir, "default"),
-		"other:0.5":   filepath.Join(dir, "adapter") + ":0.5"} // a reader's second adapter
+		"other:0.5":   filepath.Join(dir, "adapter") + ":0.5",
+	} // a reader's second adapter
 	for _, name := range []string{"adapter", "llama-q4_0.gguf", "merged.gguf", "qlora", "adapter.gguf", "both", "acts.safetensors", "heads.html", "tuning.html", "circuit.html"} {
 		stand[name] = filepath.Join(dir, name)
 	}

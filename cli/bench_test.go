@@ -43,7 +43,7 @@ func TestBench(t *testing.T) {
 // TestBenchPlan: a 7B model's passes are counted without a GPU.
 func TestBenchPlan(t *testing.T) {
 	rows := decode[[]benchResult](t, must(t, "bench", "--gpu-plan", "--model-shape", "llama-2-7b", "--type", "q4_0", "--batch", "1", "--length", "512", "--json").out)
-	if len(rows) != 3 {
+	if len(rows) != 5 { // forward, prefill, step, prompt, decode
 		t.Fatalf("%+v", rows)
 	}
 	for _, r := range rows {

@@ -35,8 +35,10 @@ func hostileModel(t *testing.T) string {
 	}
 	delete(vocab, last)
 	vocab[hostile], model["merges"] = id, merges[:len(merges)-1]
-	tok["added_tokens"] = append(tok["added_tokens"].([]any), map[string]any{"id": id, "content": hostile, "single_word": false,
-		"lstrip": false, "rstrip": false, "normalized": false, "special": false})
+	tok["added_tokens"] = append(tok["added_tokens"].([]any), map[string]any{
+		"id": id, "content": hostile, "single_word": false,
+		"lstrip": false, "rstrip": false, "normalized": false, "special": false,
+	})
 	text, err := json.Marshal(tok)
 	if err != nil {
 		t.Fatal(err)

@@ -163,8 +163,10 @@ func (p *program) capture(c *cli.Context) error {
 	if err := b.fits(with, len(ids[0])); err != nil {
 		return err
 	}
-	o := interp.Options{Hooks: c.StringSlice("hooks"), Positions: positions, StopAtLayer: c.Int("stop-at-layer"),
-		Adapters: with.adapters, Task: c.Int("task")}
+	o := interp.Options{
+		Hooks: c.StringSlice("hooks"), Positions: positions, StopAtLayer: c.Int("stop-at-layer"),
+		Adapters: with.adapters, Task: c.Int("task"),
+	}
 	if len(o.Hooks) == 0 && other != nil {
 		for _, name := range interp.Hooks(b.model.Config) {
 			if _, ok := other.Activations[name]; ok {

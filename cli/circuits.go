@@ -68,16 +68,20 @@ func circuitExamples() []circuitExample {
 			size("numbers", 4, "`N` numbers in a list"), size("vocab", 64, "numbers are below `N`"), size("width", 32, "`N` values in the stream and the head"),
 			size("steps", 3000, "`N` training steps"), size("batch", 128, "`N` lists in a step"), size("tests", 100_000, "`N` lists to measure accuracies on"),
 		}, func(c *cli.Context, seed uint64) toyExample {
-			x := circuits.Max{Numbers: c.Int("numbers"), Vocab: c.Int("vocab"), Width: c.Int("width"), Steps: c.Int("steps"), Batch: c.Int("batch"),
-				Tests: c.Int("tests"), Seed: seed}
+			x := circuits.Max{
+				Numbers: c.Int("numbers"), Vocab: c.Int("vocab"), Width: c.Int("width"), Steps: c.Int("steps"), Batch: c.Int("batch"),
+				Tests: c.Int("tests"), Seed: seed,
+			}
 			return newToyExample(x.Task, x.Inspect)
 		}},
 		{"induction", "train two layers of attention heads to go on with what was there before", []cli.Flag{
 			size("length", 32, "`N` tokens in a sequence"), size("vocab", 64, "`N` tokens"), size("width", 64, "`N` values in the stream"), size("heads", 2, "`N` heads in a layer"),
 			size("steps", 1500, "`N` training steps"), size("batch", 64, "`N` sequences in a step"), size("tests", 2000, "`N` sequences to measure accuracies on"),
 		}, func(c *cli.Context, seed uint64) toyExample {
-			x := circuits.Induction{Length: c.Int("length"), Vocab: c.Int("vocab"), Width: c.Int("width"), Heads: c.Int("heads"), Steps: c.Int("steps"),
-				Batch: c.Int("batch"), Tests: c.Int("tests"), Seed: seed}
+			x := circuits.Induction{
+				Length: c.Int("length"), Vocab: c.Int("vocab"), Width: c.Int("width"), Heads: c.Int("heads"), Steps: c.Int("steps"),
+				Batch: c.Int("batch"), Tests: c.Int("tests"), Seed: seed,
+			}
 			return newToyExample(x.Task, x.Inspect)
 		}},
 	}

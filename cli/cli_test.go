@@ -126,9 +126,11 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for name, flags := range map[string][]string{
-		"tune": {"--device DEVICE", "--steps", "--batch-size", "--grad-accum", "--lr RATE", "--lr-schedule", "--seed", "--no-shuffle",
+		"tune": {
+			"--device DEVICE", "--steps", "--batch-size", "--grad-accum", "--lr RATE", "--lr-schedule", "--seed", "--no-shuffle",
 			"--init-adapter", "--log-jsonl", "--json", "--max-grad-norm", "--val-split", "--eval-every", "--warmup-steps",
-			"--weight-decay", "--model", "--data", "--method", "--rank", "--alpha", "(default: 8)"},
+			"--weight-decay", "--model", "--data", "--method", "--rank", "--alpha", "(default: 8)",
+		},
 		"generate": {"--model", "--adapter", "--prompt", "-p", "--max-tokens", "--temperature", "--top-k", "--top-p", "--seed", "--device"},
 		"eval":     {"--model", "--adapter", "--data", "--device", "--json"},
 		"tokenize": {"--model", "--jsonl", "--special", "--decode"},

@@ -64,8 +64,10 @@ func (p *program) combine(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	how := peft.Combination{How: c.String("how"), Rank: c.Int("rank"), Density: c.Float64("density"), Seed: c.Uint64("seed"),
-		Frequency: c.String("majority") == "frequency"}
+	how := peft.Combination{
+		How: c.String("how"), Rank: c.Int("rank"), Density: c.Float64("density"), Seed: c.Uint64("seed"),
+		Frequency: c.String("majority") == "frequency",
+	}
 	switch {
 	case len(c.StringSlice("adapter")) == 0 || c.String("out") == "":
 		return usagef("--adapter and --out are needed")

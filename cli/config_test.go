@@ -35,8 +35,10 @@ max-time: 10m
 		Data        struct{ SHA256 string }
 		Build       struct{ Version, Go string }
 	}](t, r.out)
-	for name, want := range map[string]any{"lr": 0.01, "optimizer": "lion", "lr-schedule": "inverse-sqrt", "min-lr": 0.001, "steps": 2.0,
-		"target-modules": "q_proj,v_proj", "rslora": true, "max-time": "10m0s", "seed": 42.0, "rank": 8.0} {
+	for name, want := range map[string]any{
+		"lr": 0.01, "optimizer": "lion", "lr-schedule": "inverse-sqrt", "min-lr": 0.001, "steps": 2.0,
+		"target-modules": "q_proj,v_proj", "rslora": true, "max-time": "10m0s", "seed": 42.0, "rank": 8.0,
+	} {
 		if got.Config[name] != want {
 			t.Errorf("%s is %v, want %v", name, got.Config[name], want)
 		}

@@ -94,8 +94,10 @@ func (j *job) fitCheckpoint(c *cli.Context) error {
 
 // notFacts are settings that a run which goes on may change: they say where things are and
 // what is shown, kept or bounded. The files that they name are facts by their hashes.
-var notFacts = []string{"model", "data", "init-adapter", "out", "log-jsonl", "log-csv", "tensorboard", "save-every", "keep", "max-time",
-	"memory-limit", "device", "preview", "sample-prompt"}
+var notFacts = []string{
+	"model", "data", "init-adapter", "out", "log-jsonl", "log-csv", "tensorboard", "save-every", "keep", "max-time",
+	"memory-limit", "device", "preview", "sample-prompt",
+}
 
 // note is what a checkpoint holds of the report.
 type note struct {

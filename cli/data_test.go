@@ -195,8 +195,10 @@ func TestMetricClass(t *testing.T) {
 	table := "text,label\n" + strings.Repeat("The soup was good.,good\nThe soup was bad.,bad\n", 20)
 	file := write(t, t.TempDir(), "a.csv", table)
 	tuned := func(more ...string) result {
-		return run(t, append([]string{"tune", "--device", "cpu", "--data", file, "--metric", "class", "--eval-every", "4", "--keep-best", "--steps", "8",
-			"--json", "--out", filepath.Join(t.TempDir(), "out")}, more...)...)
+		return run(t, append([]string{
+			"tune", "--device", "cpu", "--data", file, "--metric", "class", "--eval-every", "4", "--keep-best", "--steps", "8",
+			"--json", "--out", filepath.Join(t.TempDir(), "out"),
+		}, more...)...)
 	}
 	got := decode[struct {
 		Before, After struct {

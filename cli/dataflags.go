@@ -32,8 +32,10 @@ func dataFlags() []cli.Flag {
 }
 
 func chatTemplateFlag(value, what, otherwise string) cli.Flag {
-	return &cli.StringFlag{Name: "chat-template", Value: value, Category: groupInput, DefaultText: otherwise,
-		Usage: "`TEMPLATE` " + what + ": auto, model (what came with it), none, a file in Jinja, or " + strings.Join(chat.Names(), ", ")}
+	return &cli.StringFlag{
+		Name: "chat-template", Value: value, Category: groupInput, DefaultText: otherwise,
+		Usage: "`TEMPLATE` " + what + ": auto, model (what came with it), none, a file in Jinja, or " + strings.Join(chat.Names(), ", "),
+	}
 }
 
 // packingFlags are those of training alone.

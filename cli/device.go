@@ -15,8 +15,10 @@ import (
 )
 
 func deviceFlag() cli.Flag {
-	return &cli.StringFlag{Name: "device", Value: "auto", Category: groupCompute,
-		Usage: "`DEVICE`: auto, cpu, gpu, or gpu:N as gpupeft devices counts them; auto takes a GPU unless it is emulated in software"}
+	return &cli.StringFlag{
+		Name: "device", Value: "auto", Category: groupCompute,
+		Usage: "`DEVICE`: auto, cpu, gpu, or gpu:N as gpupeft devices counts them; auto takes a GPU unless it is emulated in software",
+	}
 }
 
 // quietDrivers keeps a Vulkan layer of Mesa's from writing to standard error that

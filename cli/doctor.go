@@ -62,8 +62,10 @@ func (p *program) doctor(c *cli.Context) error {
 	if err != nil && !errors.Is(err, gpu.ErrUnavailable) {
 		return err
 	}
-	d := checkup{Build: thisBuild(), Free: availableMemory(), Devices: []testedDevice{{deviceReport: cpuReport()}},
-		Auto: chooseAuto(found, err), Cache: selfTestFile()}
+	d := checkup{
+		Build: thisBuild(), Free: availableMemory(), Devices: []testedDevice{{deviceReport: cpuReport()}},
+		Auto: chooseAuto(found, err), Cache: selfTestFile(),
+	}
 	failed, limit := 0, selftest.Limit
 	if c.Bool("all") {
 		limit = 0

@@ -45,10 +45,12 @@ func (p *program) dryRun(c *cli.Context, plan *plan, out *output) error {
 		return err
 	}
 	limits := j.backend.Limits()
-	d := dryRun{Model: j.name, Kind: j.ckpt.Config.Kind, Format: j.ckpt.Format, Method: plan.method, Device: j.backend.Info(),
+	d := dryRun{
+		Model: j.name, Kind: j.ckpt.Config.Kind, Format: j.ckpt.Format, Method: plan.method, Device: j.backend.Info(),
 		Params: j.sketch.model.Params(), Trainable: j.sketch.method.Params().Count(), Types: typesOf(j.sketch.model),
 		MaxTensor: limits.MaxTensorBytes, MaxBind: limits.MaxBindingBytes,
-		Batch: plan.loader.Batch, Micro: plan.micro, Length: length, Memory: plan.memory}
+		Batch: plan.loader.Batch, Micro: plan.micro, Length: length, Memory: plan.memory,
+	}
 	if c.Bool("json") {
 		return writeJSON(out.result, d)
 	}

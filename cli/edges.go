@@ -150,8 +150,12 @@ func (r *edgesReport) page(b *base) view.Page {
 		graph.Edges = append(graph.Edges, view.Edge{From: ends[0], To: ends[1], Weight: float32(weights[ends])})
 	}
 	return view.Page{Title: "Circuit: " + filepath.Base(r.Model), Sections: []view.Section{graph, table}, Facts: []view.Fact{
-		{Name: "clean", Value: strings.Join(b.pieces(r.Clean), "")}, {Name: "corrupted", Value: strings.Join(b.pieces(r.Corrupted), "")},
-		{Name: "target", Value: view.Label(b.piece(r.Target))}, {Name: "steps", Value: fmt.Sprint(r.Steps)}, {Name: "made by", Value: "gpupeft " + thisBuild().Version}}}
+		{Name: "clean", Value: strings.Join(b.pieces(r.Clean), "")},
+		{Name: "corrupted", Value: strings.Join(b.pieces(r.Corrupted), "")},
+		{Name: "target", Value: view.Label(b.piece(r.Target))},
+		{Name: "steps", Value: fmt.Sprint(r.Steps)},
+		{Name: "made by", Value: "gpupeft " + thisBuild().Version},
+	}}
 }
 
 // drawnNode is what a node is called in the graph, and where it stands: key heads below

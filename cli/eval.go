@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -11,7 +12,6 @@ import (
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
-	"strings"
 )
 
 const evalDescription = `Measures how well a model predicts data: the mean loss in nats, its exponential
@@ -88,8 +88,10 @@ func (p *program) eval(c *cli.Context) error {
 	defer files.Close()
 	b.explain(out)
 	set := cmp.Or(files.Valid, files.Test, files.Train)
-	e := evaluation{Model: b.name, Adapter: strings.Join(c.StringSlice("adapter"), ", "), Device: b.backend.Info(), Data: set.Name, Format: set.Format, Why: set.Why,
-		Examples: set.Len(), Truncated: set.Truncated, Dropped: set.Dropped}
+	e := evaluation{
+		Model: b.name, Adapter: strings.Join(c.StringSlice("adapter"), ", "), Device: b.backend.Info(), Data: set.Name, Format: set.Format, Why: set.Why,
+		Examples: set.Len(), Truncated: set.Truncated, Dropped: set.Dropped,
+	}
 	if err := b.preview(c, out, set); err != nil {
 		return err
 	}

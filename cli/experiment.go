@@ -205,8 +205,10 @@ func (p *program) runMethod(ctx context.Context, cell experiment.Cell, dir strin
 // metrics are a score's numbers by name.
 func (s *score) metrics() map[string]float64 {
 	m := map[string]float64{results.Accuracy.Name: s.Accuracy}
-	for metric, v := range map[*results.Metric]*float64{&results.Loss: s.Loss, &results.Perplexity: s.Perplexity, &results.Exact: s.Exact,
-		&results.Class: s.Class, &results.Normalized: s.ClassNormalized} {
+	for metric, v := range map[*results.Metric]*float64{
+		&results.Loss: s.Loss, &results.Perplexity: s.Perplexity, &results.Exact: s.Exact,
+		&results.Class: s.Class, &results.Normalized: s.ClassNormalized,
+	} {
 		if v != nil {
 			m[metric.Name] = *v
 		}

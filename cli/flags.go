@@ -17,13 +17,17 @@ const (
 )
 
 func modelFlag() cli.Flag {
-	return &cli.StringFlag{Name: "model", Category: groupInput,
-		Usage: "`PATH` of a GGUF file, or of a Hugging Face directory: config.json, *.safetensors, tokenizer.json; without it, a small built-in model"}
+	return &cli.StringFlag{
+		Name: "model", Category: groupInput,
+		Usage: "`PATH` of a GGUF file, or of a Hugging Face directory: config.json, *.safetensors, tokenizer.json; without it, a small built-in model",
+	}
 }
 
 func quantFlag() cli.Flag {
-	return &cli.StringFlag{Name: "quant", Category: groupCompute, DefaultText: "as stored",
-		Usage: "pack the weights while loading, as `TYPE`: q8_0, q4_0 or nf4"}
+	return &cli.StringFlag{
+		Name: "quant", Category: groupCompute, DefaultText: "as stored",
+		Usage: "pack the weights while loading, as `TYPE`: q8_0, q4_0 or nf4",
+	}
 }
 
 func adapterFlag() cli.Flag {
@@ -32,13 +36,17 @@ func adapterFlag() cli.Flag {
 
 // adaptersFlag is for commands that take several.
 func adaptersFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "adapter", Category: groupInput,
-		Usage: "`DIR` of an adapter, in any format; may be given several times. DIR:0.5 adds half of what a LoRA adds"}
+	return &cli.StringSliceFlag{
+		Name: "adapter", Category: groupInput,
+		Usage: "`DIR` of an adapter, in any format; may be given several times. DIR:0.5 adds half of what a LoRA adds",
+	}
 }
 
 func promptScaleFlag() cli.Flag {
-	return &cli.StringFlag{Name: "prompt-scale", Category: groupInput, Value: string(peft.ScaleAuto),
-		Usage: "`HOW` a Gemma soft prompt is stored: hf5; hf4 if it was made with transformers 4, which multiplies it by √width; auto: as its file says"}
+	return &cli.StringFlag{
+		Name: "prompt-scale", Category: groupInput, Value: string(peft.ScaleAuto),
+		Usage: "`HOW` a Gemma soft prompt is stored: hf5; hf4 if it was made with transformers 4, which multiplies it by √width; auto: as its file says",
+	}
 }
 
 func jsonFlag(what string) cli.Flag {

@@ -61,9 +61,11 @@ func (r *headReport) drawCompositions(p *view.Page) {
 	if r.Composition == nil {
 		return
 	}
-	table := view.Table{Title: "Composition", Columns: []string{"by", "from", "to", "above random"},
+	table := view.Table{
+		Title: "Composition", Columns: []string{"by", "from", "to", "above random"},
 		About: fmt.Sprintf("The pairs of heads whose later one reads most of what the earlier one has written, with its queries, keys or values; "+
-			"random matrices have %.3f.", r.Composition.Baseline)}
+			"random matrices have %.3f.", r.Composition.Baseline),
+	}
 	maps := view.Maps{Title: "Composition of all pairs", Same: true}
 	for _, kind := range r.Composition.kinds() {
 		for _, pair := range r.strongest(kind, 30) {

@@ -43,8 +43,10 @@ var aboutScores = map[string]string{
 // page shows everything.
 func (r *headReport) page(seen *seenText) view.Page {
 	p := view.Page{Title: "What the heads do: " + filepath.Base(r.Model), Facts: r.facts(), Warnings: r.Warnings}
-	p.Sections = append(p.Sections, view.Scores{Title: "Scores", Scores: r.drawnScores(), Group: r.share,
-		About: "A row for each layer, a column for each head. The baseline is what a head would have that looked at all tokens alike."})
+	p.Sections = append(p.Sections, view.Scores{
+		Title: "Scores", Scores: r.drawnScores(), Group: r.share,
+		About: "A row for each layer, a column for each head. The baseline is what a head would have that looked at all tokens alike.",
+	})
 	if r.text {
 		p.Sections = append(p.Sections, seen.losses)
 	}
@@ -131,8 +133,10 @@ func (r *headReport) foremost() (layer, head int) {
 
 // parts are what the layers' sublayers add to the logits.
 func (r *headReport) parts() view.Bars {
-	bars := view.Bars{Title: "Direct logit attribution", Unit: "logits", Names: []string{"embedding"}, Values: []float32{float32(r.Embed)},
-		About: fmt.Sprintf("What each part adds to the %s on the direct path; together %.3f.", r.attributed(), r.Logit)}
+	bars := view.Bars{
+		Title: "Direct logit attribution", Unit: "logits", Names: []string{"embedding"}, Values: []float32{float32(r.Embed)},
+		About: fmt.Sprintf("What each part adds to the %s on the direct path; together %.3f.", r.attributed(), r.Logit),
+	}
 	for l, heads := range r.Scores[interp.DirectScore] {
 		sum := 0.0
 		for _, v := range heads {

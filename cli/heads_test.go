@@ -33,8 +33,10 @@ func TestInspectHeads(t *testing.T) {
 	if got.Layers != 5 || got.Heads != 4 || got.KVHeads != 2 || len(got.Tokens) != 3 || len(got.Tokens[0]) != 41 || len(got.Warnings) > 0 {
 		t.Errorf("%+v", got)
 	}
-	for _, name := range []string{"previous", "current", "bos", "duplicate", "induction", "induction_arena", "entropy", "locality", "copying",
-		"dla", "ablation"} {
+	for _, name := range []string{
+		"previous", "current", "bos", "duplicate", "induction", "induction_arena", "entropy", "locality", "copying",
+		"dla", "ablation",
+	} {
 		if s := got.Scores[name]; len(s) != 5 || len(s[0]) != 4 {
 			t.Errorf("%s: %v", name, s)
 		}

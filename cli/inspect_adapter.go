@@ -89,8 +89,10 @@ func (p *program) inspectAdapter(c *cli.Context) error {
 	if err != nil {
 		return needsModel(err, c)
 	}
-	r := inspected{Adapter: name, Format: f, Method: s.Config.Name(), Base: s.Base, Params: countValues(s), Settings: s.Config,
-		Parts: s.Norms(), Warnings: s.Warnings, Writable: map[string]string{}}
+	r := inspected{
+		Adapter: name, Format: f, Method: s.Config.Name(), Base: s.Base, Params: countValues(s), Settings: s.Config,
+		Parts: s.Norms(), Warnings: s.Warnings, Writable: map[string]string{},
+	}
 	for _, to := range formats.Writable() {
 		r.Writable[string(to)] = ""
 		if err := formats.Check(s, to, o); err != nil {
@@ -166,8 +168,10 @@ func (p *program) inspectWith(c *cli.Context, out *output, s *peft.State, prompt
 
 // partTable lists the adapter's values by layer.
 func (r *inspected) partTable() view.Table {
-	t := view.Table{Title: "Values", Columns: []string{"part", "values", "norm", "change of weights"},
-		About: fmt.Sprintf("%s, %s values, in the format %s.", describeState(r.Settings), thousands(r.Params), r.Format)}
+	t := view.Table{
+		Title: "Values", Columns: []string{"part", "values", "norm", "change of weights"},
+		About: fmt.Sprintf("%s, %s values, in the format %s.", describeState(r.Settings), thousands(r.Params), r.Format),
+	}
 	for _, part := range r.Parts {
 		change := ""
 		if part.Change > 0 {

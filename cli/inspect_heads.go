@@ -182,8 +182,10 @@ func (p *program) inspectHeads(c *cli.Context) error {
 // newHeadReport describes the model.
 func newHeadReport(b *base, adapters []string) *headReport {
 	c := b.model.Config
-	return &headReport{Model: b.name, Type: mainType(b.model), Params: b.model.Params(), Device: b.backend.Info(), Adapters: adapters,
-		Layers: len(c.Layers), Heads: c.Heads, KVHeads: c.KVHeads, config: c, share: c.Heads / c.KVHeads}
+	return &headReport{
+		Model: b.name, Type: mainType(b.model), Params: b.model.Params(), Device: b.backend.Info(), Adapters: adapters,
+		Layers: len(c.Layers), Heads: c.Heads, KVHeads: c.KVHeads, config: c, share: c.Heads / c.KVHeads,
+	}
 }
 
 func checkHeads(c *cli.Context) error {
@@ -234,8 +236,10 @@ func (r *headReport) fill() {
 
 // headInput makes the tokens, and says what to do with them.
 func (p *program) headInput(c *cli.Context, b *base, with *adapterSet, r *headReport) (interp.InspectOptions, error) {
-	o := interp.InspectOptions{PatternOptions: interp.PatternOptions{Adapters: with.adapters, Task: c.Int("task")},
-		Weights: c.Bool("weights"), Composition: c.Bool("composition"), Ablate: c.Bool("ablate")}
+	o := interp.InspectOptions{
+		PatternOptions: interp.PatternOptions{Adapters: with.adapters, Task: c.Int("task")},
+		Weights:        c.Bool("weights"), Composition: c.Bool("composition"), Ablate: c.Bool("ablate"),
+	}
 	r.Settings = headSettings{Batch: 1, Threshold: c.Float64("threshold")}
 	ids, err := p.text(c, b)
 	if err != nil {

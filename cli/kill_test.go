@@ -59,10 +59,12 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	rows := readyRows(t, dir, 40)
 	command := func(name string) []string {
-		return []string{"tune", "--device", device, "--model", tiny, "--data", rows, "--method", "lora", "--dropout", "0.1", "--steps", "150",
+		return []string{
+			"tune", "--device", device, "--model", tiny, "--data", rows, "--method", "lora", "--dropout", "0.1", "--steps", "150",
 			"--batch-size", "4", "--grad-accum", "2", "--lr", "0.02", "--lr-schedule", "cosine", "--eval-every", "7", "--keep-best", "--save-every", "3", "--keep", "2",
 			"--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl"),
-			"--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb")}
+			"--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb"),
+		}
 	}
 	c, out := start(t, command("whole")...)
 	began := time.Now()
@@ -165,8 +167,10 @@ func TestSignals(t *testing.T) {
 	dir := t.TempDir()
 	rows := readyRows(t, dir, 40)
 	command := func(name string) []string {
-		return []string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "150", "--eval-every", "3", "--batch-size", "4", "--lr", "0.02",
-			"--keep", "1", "--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl")}
+		return []string{
+			"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "150", "--eval-every", "3", "--batch-size", "4", "--lr", "0.02",
+			"--keep", "1", "--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl"),
+		}
 	}
 	if r := run(t, command("whole")...); r.code != 0 {
 		t.Fatal(r.err)

@@ -49,8 +49,10 @@ func TestDryRunOfPublishedModels(t *testing.T) {
 		"gemma-3-4b":   {3_880_263_168, 2_228_224, 4 * gb},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := []string{"tune", "--dry-run", "--json", "--model", filepath.Join(configs, name), "--device", "cpu", "--quant", "q4_0",
-				"--batch-size", "1", "--max-seq-length", "512", "--target-modules", "q_proj,v_proj", "--grad-checkpoint", "--memory-limit", "1TB"}
+			args := []string{
+				"tune", "--dry-run", "--json", "--model", filepath.Join(configs, name), "--device", "cpu", "--quant", "q4_0",
+				"--batch-size", "1", "--max-seq-length", "512", "--target-modules", "q_proj,v_proj", "--grad-checkpoint", "--memory-limit", "1TB",
+			}
 			got := decode[dryRun](t, must(t, args...).out)
 			m := got.Memory
 			if got.BaseParams != want.params || got.Params != want.lora || got.Format != "config" {
@@ -77,8 +79,10 @@ func TestDryRunOfPublishedModels(t *testing.T) {
 func TestPlanIsWhatIsTaken(t *testing.T) {
 	rows := readyRows(t, t.TempDir(), 40)
 	for _, flags := range []string{"", "--grad-checkpoint", "--micro-batch 3", "--method prompt --micro-batch 2 --grad-checkpoint"} {
-		args := append([]string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "2", "--json",
-			"--out", filepath.Join(t.TempDir(), "a")}, strings.Fields(flags)...)
+		args := append([]string{
+			"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "2", "--json",
+			"--out", filepath.Join(t.TempDir(), "a"),
+		}, strings.Fields(flags)...)
 		got := decode[struct {
 			PeakBytes int64 `json:"peak_bytes"`
 			Memory    planned
@@ -94,8 +98,10 @@ func TestPlanIsWhatIsTaken(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	rows := readyRows(t, t.TempDir(), 40)
 	args := func(flags string) []string {
-		return append([]string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "2", "--json",
-			"--out", filepath.Join(t.TempDir(), "a")}, strings.Fields(flags)...)
+		return append([]string{
+			"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "2", "--json",
+			"--out", filepath.Join(t.TempDir(), "a"),
+		}, strings.Fields(flags)...)
 	}
 	dry := func(flags string) planned {
 		return decode[dryRun](t, must(t, args("--dry-run "+flags)...).out).Memory
@@ -120,8 +126,10 @@ func TestSizingDoesNotChangeTheResult(t *testing.T) {
 	rows := readyRows(t, t.TempDir(), 40)
 	losses := func(flags string) []byte {
 		log := filepath.Join(t.TempDir(), "log")
-		must(t, append([]string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "5", "--log-jsonl", log, "--quiet",
-			"--out", filepath.Join(t.TempDir(), "a")}, strings.Fields(flags)...)...)
+		must(t, append([]string{
+			"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--steps", "5", "--log-jsonl", log, "--quiet",
+			"--out", filepath.Join(t.TempDir(), "a"),
+		}, strings.Fields(flags)...)...)
 		text, err := os.ReadFile(log)
 		if err != nil {
 			t.Fatal(err)

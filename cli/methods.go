@@ -35,8 +35,10 @@ type methodFlags struct {
 
 var (
 	promptFlags = []string{"virtual-tokens", "prompt-init", "prompt-init-text"}
-	loraFlags   = []string{"rank", "alpha", "dropout", "rslora", "rank-pattern", "alpha-pattern", "lora-plus-ratio", "target-modules",
-		"num-layers", "modules-to-save"}
+	loraFlags   = []string{
+		"rank", "alpha", "dropout", "rslora", "rank-pattern", "alpha-pattern", "lora-plus-ratio", "target-modules",
+		"num-layers", "modules-to-save",
+	}
 	bottleneckFlags = []string{"reduction-factor", "non-linearity"}
 )
 
@@ -54,13 +56,17 @@ var tuneMethods = []tuneMethod{
 		return peft.PromptConfig{Tokens: f.Int("virtual-tokens"), Init: f.promptInit(), Text: f.text, Seed: f.Uint64("seed")}, nil
 	}, fixedLR(3e-2), false},
 	{"ptuning", []string{"virtual-tokens", "encoder", "encoder-hidden"}, func(f methodFlags) (peft.Config, error) {
-		return peft.PTuningConfig{Tokens: f.Int("virtual-tokens"), Encoder: strings.ToUpper(f.String("encoder")), Hidden: f.Int("encoder-hidden"),
-			Seed: f.Uint64("seed")}, nil
+		return peft.PTuningConfig{
+			Tokens: f.Int("virtual-tokens"), Encoder: strings.ToUpper(f.String("encoder")), Hidden: f.Int("encoder-hidden"),
+			Seed: f.Uint64("seed"),
+		}, nil
 	}, fixedLR(1e-3), false},
 	{"prefix", append(promptFlags, "encoder-hidden"), func(f methodFlags) (peft.Config, error) { return f.prefix() }, fixedLR(1e-2), false},
 	{"mpt", append(promptFlags, "tasks", "task-rank"), func(f methodFlags) (peft.Config, error) {
-		return peft.MultitaskConfig{Tokens: f.Int("virtual-tokens"), Tasks: f.Int("tasks"), Ranks: f.Int("task-rank"), Init: f.promptInit(),
-			Text: f.text, Seed: f.Uint64("seed")}, nil
+		return peft.MultitaskConfig{
+			Tokens: f.Int("virtual-tokens"), Tasks: f.Int("tasks"), Ranks: f.Int("task-rank"), Init: f.promptInit(),
+			Text: f.text, Seed: f.Uint64("seed"),
+		}, nil
 	}, fixedLR(3e-2), false},
 	{"llama-adapter", []string{"virtual-tokens", "num-layers"}, func(f methodFlags) (peft.Config, error) {
 		return f.adaption(), nil
@@ -141,8 +147,10 @@ func checkMethod(c *cli.Context) error {
 }
 
 func (f methodFlags) lora(dora bool) (peft.Config, error) {
-	c := peft.LoRAConfig{Rank: f.Int("rank"), Alpha: f.Float64("alpha"), Dropout: f.Float64("dropout"), RSLoRA: f.Bool("rslora"), DoRA: dora,
-		Targets: f.targets(peft.AllLinear), PlusRatio: f.Float64("lora-plus-ratio"), Seed: f.Uint64("seed")}
+	c := peft.LoRAConfig{
+		Rank: f.Int("rank"), Alpha: f.Float64("alpha"), Dropout: f.Float64("dropout"), RSLoRA: f.Bool("rslora"), DoRA: dora,
+		Targets: f.targets(peft.AllLinear), PlusRatio: f.Float64("lora-plus-ratio"), Seed: f.Uint64("seed"),
+	}
 	if f.String("modules-to-save") != "" {
 		c.Save = list(f.String("modules-to-save"))
 	}
@@ -195,8 +203,10 @@ func (f methodFlags) tokens() (peft.Config, error) {
 }
 
 func (f methodFlags) prefix() (peft.Config, error) {
-	c := peft.PrefixConfig{Tokens: f.Int("virtual-tokens"), Init: peft.PrefixInit(f.String("prompt-init")), Text: f.text,
-		Hidden: f.Int("encoder-hidden"), Projection: f.IsSet("encoder-hidden"), Seed: f.Uint64("seed")}
+	c := peft.PrefixConfig{
+		Tokens: f.Int("virtual-tokens"), Init: peft.PrefixInit(f.String("prompt-init")), Text: f.text,
+		Hidden: f.Int("encoder-hidden"), Projection: f.IsSet("encoder-hidden"), Seed: f.Uint64("seed"),
+	}
 	if c.Init == peft.PrefixInit(peft.InitVocab) || c.Projection && f.IsSet("prompt-init") {
 		return nil, usagef("--prompt-init %s: a prefix starts from zero, random or text, and with --encoder-hidden from that network", c.Init)
 	}

@@ -149,8 +149,10 @@ func (p *program) patch(c *cli.Context) error {
 		return err
 	}
 	b.explain(out)
-	r := &patchReport{Model: b.name, Adapters: c.StringSlice("adapter"), textPair: *pair, tokens: append(leading(with.virtual()), b.pieces(pair.Clean)...),
-		share: b.model.Config.Heads / b.model.Config.KVHeads}
+	r := &patchReport{
+		Model: b.name, Adapters: c.StringSlice("adapter"), textPair: *pair, tokens: append(leading(with.virtual()), b.pieces(pair.Clean)...),
+		share: b.model.Config.Heads / b.model.Config.KVHeads,
+	}
 	o := interp.Options{Adapters: with.adapters, Task: c.Int("task")}
 	if err := r.run(c.Context, b, kinds, receivers, o); err != nil {
 		return err

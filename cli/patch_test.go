@@ -10,8 +10,10 @@ import (
 )
 
 // soups are two texts of as many tokens.
-var soups = []string{"-p", "Review: Hugo and I ate the soup. Verdict:", "--corrupted", "Review: Hugo and I ate the pie. Verdict:",
-	"--target", "good", "--foil", "bad", "--device", "cpu"}
+var soups = []string{
+	"-p", "Review: Hugo and I ate the soup. Verdict:", "--corrupted", "Review: Hugo and I ate the pie. Verdict:",
+	"--target", "good", "--foil", "bad", "--device", "cpu",
+}
 
 func TestPatch(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "patch.html")

@@ -72,9 +72,11 @@ func newPlan(c *cli.Context) (*plan, error) {
 		method: c.String("method"), methodSet: c.IsSet("method"), initAdapter: c.String("init-adapter"), initText: c.String("prompt-init-text"),
 		loader: data.Loader{Batch: c.Int("batch-size"), Accumulate: c.Int("grad-accum"), InOrder: c.Bool("no-shuffle"), Seed: seed},
 		epochs: c.Int("epochs"), warmupRatio: c.Float64("warmup-ratio"),
-		train: peft.TrainConfig{Steps: c.Int("steps"), Optimizer: peft.Optimizer(c.String("optimizer")),
+		train: peft.TrainConfig{
+			Steps: c.Int("steps"), Optimizer: peft.Optimizer(c.String("optimizer")),
 			LR: c.Float64("lr"), MinLR: c.Float64("min-lr"), Schedule: peft.Schedule(c.String("lr-schedule")),
-			Warmup: c.Int("warmup-steps"), WeightDecay: c.Float64("weight-decay"), MaxGradNorm: c.Float64("max-grad-norm"), Seed: seed},
+			Warmup: c.Int("warmup-steps"), WeightDecay: c.Float64("weight-decay"), MaxGradNorm: c.Float64("max-grad-norm"), Seed: seed,
+		},
 		evalEvery: c.Int("eval-every"), evalBatches: c.Int("eval-batches"), samplePrompt: c.String("sample-prompt"),
 		metric: tune.Metric(c.String("metric")), patience: c.Int("early-stop"), keepBest: c.Bool("keep-best") || c.Int("early-stop") > 0,
 		maxTime: c.Duration("max-time"),

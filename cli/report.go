@@ -99,12 +99,16 @@ func (j *job) fillReport(c *cli.Context) (err error) {
 	j.report = report{
 		Model: j.name, Kind: j.model.Config.Kind, Method: p.method, Device: j.backend.Info(),
 		BaseParams: j.model.Params(), Params: j.method.Params().Count(),
-		Data: dataReport{Path: j.dataName(), Format: j.trainData.Format, Why: j.trainData.Why, SHA256: j.trainData.SHA256, Template: j.templateName(), Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
-			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped, Packing: p.loader.Pack > 0, ByLength: p.loader.ByLength},
-		Settings: settings{Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
+		Data: dataReport{
+			Path: j.dataName(), Format: j.trainData.Format, Why: j.trainData.Why, SHA256: j.trainData.SHA256, Template: j.templateName(), Train: j.trainData.Len(), Tokens: j.trainData.Tokens(),
+			Truncated: j.trainData.Truncated, Dropped: j.trainData.Dropped, Packing: p.loader.Pack > 0, ByLength: p.loader.ByLength,
+		},
+		Settings: settings{
+			Steps: p.train.Steps, BatchSize: p.loader.Batch, GradAccum: p.loader.Accumulate, MaxLength: p.maxLength,
 			Optimizer: string(p.train.Optimizer), LR: p.train.LR, MinLR: p.train.MinLR, Schedule: string(p.train.Schedule), Warmup: p.train.Warmup, WeightDecay: p.train.WeightDecay,
 			MaxGradNorm: p.train.MaxGradNorm, Seed: p.loader.Seed, Shuffle: !p.loader.InOrder, InitAdapter: p.initAdapter,
-			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint},
+			Quant: quantName(j.quant), MicroBatch: p.micro, Checkpoint: p.checkpoint,
+		},
 		Sample: j.sample, Warnings: j.checked.Warnings, Adapter: p.out, Memory: p.memory,
 		Build: thisBuild(), ModelSHA256: j.prints.model, Config: j.effective(c),
 	}

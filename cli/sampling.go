@@ -39,7 +39,8 @@ func textSeedFlag() cli.Flag {
 // generationOf reads these flags.
 func generationOf(c *cli.Context) transformer.Generation {
 	return transformer.Generation{MaxTokens: c.Int("max-tokens"), Sampling: transformer.Sampling{
-		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed")}}
+		Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Seed: c.Uint64("seed"),
+	}}
 }
 
 func checkSampling(c *cli.Context) error {

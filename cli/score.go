@@ -41,8 +41,10 @@ func (b *base) evaluate(ctx context.Context, r *transformer.Run, s data.Source, 
 
 // scoreFrom is what is reported of a score.
 func scoreFrom(s tune.Score) *score {
-	return &score{Loss: number(s.Loss), Perplexity: number(s.Perplexity()), Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets,
-		Class: s.Class, ClassNormalized: s.ClassNormalized}
+	return &score{
+		Loss: number(s.Loss), Perplexity: number(s.Perplexity()), Accuracy: s.Accuracy, Exact: s.Exact, Targets: s.Targets,
+		Class: s.Class, ClassNormalized: s.ClassNormalized,
+	}
 }
 
 // majority is the score of always giving the same answer.

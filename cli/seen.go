@@ -34,8 +34,10 @@ func lookAt(ctx context.Context, b *base, with *adapterSet, task int, ids []int3
 		return nil, err
 	}
 	s := &seenText{losses: tokenLosses(b, trace, tokens)}
-	s.attention = view.Attention{Title: "Attention", About: about, Heads: c.Heads, Group: c.Heads / c.KVHeads,
-		Tokens: append(leading(lead), b.pieces(tokens)...)}
+	s.attention = view.Attention{
+		Title: "Attention", About: about, Heads: c.Heads, Group: c.Heads / c.KVHeads,
+		Tokens: append(leading(lead), b.pieces(tokens)...),
+	}
 	for l := range c.Layers {
 		hook := transformer.Site{Layer: l, Point: transformer.Pattern}.String()
 		s.attention.Patterns = append(s.attention.Patterns, trace.Activations[hook].Values)
@@ -80,6 +82,8 @@ func tokenLosses(b *base, trace *interp.Trace, ids []int32) view.Text {
 			losses[t] = float32(-interp.LogProb(trace.Logits.Values[row*vocab:][:vocab], id))
 		}
 	}
-	return view.Text{Title: "Text", About: "How little each token was expected: −log of its probability, in nats.",
-		Tokens: b.pieces(ids), Series: []view.Series{{Name: "loss", Values: losses}}}
+	return view.Text{
+		Title: "Text", About: "How little each token was expected: −log of its probability, in nats.",
+		Tokens: b.pieces(ids), Series: []view.Series{{Name: "loss", Values: losses}},
+	}
 }

@@ -195,8 +195,10 @@ func TestLog(t *testing.T) {
 func TestLogKinds(t *testing.T) {
 	dir := t.TempDir()
 	rows, csv, board, out := readyRows(t, dir, 40), filepath.Join(dir, "log.csv"), filepath.Join(dir, "board"), filepath.Join(dir, "a")
-	args := []string{"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--out", out, "--steps", "4", "--log-csv", csv, "--tensorboard", board,
-		"--progress", "json", "--quiet"}
+	args := []string{
+		"tune", "--device", "cpu", "--model", tiny, "--data", rows, "--out", out, "--steps", "4", "--log-csv", csv, "--tensorboard", board,
+		"--progress", "json", "--quiet",
+	}
 	r := must(t, args...)
 	want, err := runlog.ReadFile(filepath.Join(out, "log.jsonl"))
 	if err != nil || len(want) != 4 || want[3].ValLoss == nil {

@@ -78,8 +78,10 @@ type changeDirection struct {
 // compareTuned finds out what a set of adapters changes.
 func (b *base) compareTuned(c *cli.Context, with *adapterSet, of *headReport, o interp.InspectOptions) (*tuningReport, error) {
 	top := c.Int("top")
-	r := &tuningReport{Model: of.Model, Adapters: of.Adapters, Layers: of.Layers, Heads: of.Heads, KVHeads: of.KVHeads, Tokens: of.Tokens,
-		Settings: of.Settings, Warnings: of.Warnings, of: of, top: top}
+	r := &tuningReport{
+		Model: of.Model, Adapters: of.Adapters, Layers: of.Layers, Heads: of.Heads, KVHeads: of.KVHeads, Tokens: of.Tokens,
+		Settings: of.Settings, Warnings: of.Warnings, of: of, top: top,
+	}
 	o.Weights, o.Composition = false, false
 	var err error
 	if r.found, err = interp.CompareTuned(c.Context, b.model, of.Tokens, o, top); err != nil {
@@ -148,8 +150,10 @@ func (r *tuningReport) addDirections(ctx context.Context, b *base, s *peft.State
 	}
 	found, err := interp.SingularDirections(ctx, b.model, changes, min(r.top, 3), r.top)
 	for _, d := range found {
-		r.Directions = append(r.Directions, changeDirection{Module: d.Proj.Module(d.Layer), Index: d.Index, Size: d.Size, Share: d.Share, Reads: d.Reads,
-			Along: b.guesses(d.Along), Against: b.guesses(d.Against)})
+		r.Directions = append(r.Directions, changeDirection{
+			Module: d.Proj.Module(d.Layer), Index: d.Index, Size: d.Size, Share: d.Share, Reads: d.Reads,
+			Along: b.guesses(d.Along), Against: b.guesses(d.Against),
+		})
 	}
 	return err
 }

@@ -62,8 +62,10 @@ func (r *tuningReport) page(seen *seenText, more []view.Section) view.Page {
 
 // scores compares all scores.
 func (r *tuningReport) scores() view.Scores {
-	s := view.Scores{Title: "Scores", Runs: []string{"base", "tuned"}, Group: r.of.share,
-		About: "A row for each layer, a column for each head, without and with the adapters."}
+	s := view.Scores{
+		Title: "Scores", Runs: []string{"base", "tuned"}, Group: r.of.share,
+		About: "A row for each layer, a column for each head, without and with the adapters.",
+	}
 	names := r.changedScores()
 	for name := range r.Base.Scores {
 		if !slices.Contains(names, name) && r.Tuned.Scores[name] != nil {
@@ -73,16 +75,20 @@ func (r *tuningReport) scores() view.Scores {
 	slices.Sort(names[len(r.changedScores()):])
 	r.of.Baseline = r.found.Base.Baseline
 	for _, name := range names {
-		s.Scores = append(s.Scores, view.Score{Name: name, About: aboutScores[name], Values: drawn(r.Base.Scores[name]), Second: drawn(r.Tuned.Scores[name]),
-			Baseline: r.of.meanBaseline(name), Threshold: r.of.threshold(name)})
+		s.Scores = append(s.Scores, view.Score{
+			Name: name, About: aboutScores[name], Values: drawn(r.Base.Scores[name]), Second: drawn(r.Tuned.Scores[name]),
+			Baseline: r.of.meanBaseline(name), Threshold: r.of.threshold(name),
+		})
 	}
 	return s
 }
 
 // divergence draws how the two models come apart.
 func (r *tuningReport) divergence() view.Lines {
-	lines := view.Lines{Title: "Divergence by layer", XName: "before layer", YName: "KL, nats",
-		About: "How far the tuned model's next-token distribution is from the base's, KL(tuned‖base), if the stream were read there as at the end (logit lens)."}
+	lines := view.Lines{
+		Title: "Divergence by layer", XName: "before layer", YName: "KL, nats",
+		About: "How far the tuned model's next-token distribution is from the base's, KL(tuned‖base), if the stream were read there as at the end (logit lens).",
+	}
 	mean, last := view.Series{Name: "mean over the text"}, view.Series{Name: "last token"}
 	for l, p := range r.Divergence {
 		lines.X = append(lines.X, fmt.Sprint(l))
@@ -95,8 +101,10 @@ func (r *tuningReport) divergence() view.Lines {
 
 // parts are how what the sublayers add to the logits has changed.
 func (r *tuningReport) parts() view.Bars {
-	bars := view.Bars{Title: "Change of direct logit attribution", Unit: "logits", Names: []string{"embedding"}, Values: []float32{float32(r.Tuned.Embed - r.Base.Embed)},
-		About: fmt.Sprintf("How much more each part adds to the %s than before; together %.3f, and tuned %.3f.", r.of.attributed(), r.Base.Logit, r.Tuned.Logit)}
+	bars := view.Bars{
+		Title: "Change of direct logit attribution", Unit: "logits", Names: []string{"embedding"}, Values: []float32{float32(r.Tuned.Embed - r.Base.Embed)},
+		About: fmt.Sprintf("How much more each part adds to the %s than before; together %.3f, and tuned %.3f.", r.of.attributed(), r.Base.Logit, r.Tuned.Logit),
+	}
 	for l := range r.Layers {
 		sum := 0.0
 		for h, v := range r.Tuned.Scores[interp.DirectScore][l] {
@@ -110,8 +118,10 @@ func (r *tuningReport) parts() view.Bars {
 
 // missed lists the heads whose removal does most in either model.
 func (r *tuningReport) missed() view.Table {
-	t := view.Table{Title: "Heads that are missed", Columns: []string{"head", "base", "tuned"},
-		About: "How much the metric grows when the head's output is set to zero, in each model: those that matter most in either."}
+	t := view.Table{
+		Title: "Heads that are missed", Columns: []string{"head", "base", "tuned"},
+		About: "How much the metric grows when the head's output is set to zero, in each model: those that matter most in either.",
+	}
 	base, tuned := r.Base.Scores[interp.AblationScore], r.Tuned.Scores[interp.AblationScore]
 	if base == nil {
 		return t
@@ -171,8 +181,10 @@ func promptTokens(n int) []lensToken {
 
 // nearestTable names the tokens near a prompt's vectors.
 func nearestTable(near [][]nearToken) view.Table {
-	t := view.Table{Title: "Nearest tokens", About: "The tokens whose embeddings point most in the direction of each vector, with the cosine.",
-		Columns: []string{"vector", "token", "cosine", "next nearest"}}
+	t := view.Table{
+		Title: "Nearest tokens", About: "The tokens whose embeddings point most in the direction of each vector, with the cosine.",
+		Columns: []string{"vector", "token", "cosine", "next nearest"},
+	}
 	for i, list := range near {
 		rest := ""
 		for _, n := range list[1:] {
@@ -185,13 +197,17 @@ func nearestTable(near [][]nearToken) view.Table {
 
 // directionTable lists the directions of a LoRA.
 func (r *tuningReport) directionTable() view.Table {
-	t := view.Table{Title: "Singular directions of the change", Columns: []string{"layer", "matrix", "direction", "size", "share", "along", "against"},
+	t := view.Table{
+		Title: "Singular directions of the change", Columns: []string{"layer", "matrix", "direction", "size", "share", "along", "against"},
 		About: "Each change B·A of a matrix, taken apart. Matrices that write to the stream by what they write, others by what they read; " +
-			"the tokens are those that the end of the model would say, if the stream were that direction or its opposite. The sign means nothing."}
+			"the tokens are those that the end of the model would say, if the stream were that direction or its opposite. The sign means nothing.",
+	}
 	for _, d := range r.strongestDirections(len(r.Directions)) {
 		layer, proj, _ := layerModule(r.of.config, d.Module)
-		t.Rows = append(t.Rows, []string{fmt.Sprint(layer), proj.String(), fmt.Sprint(d.Index), fmt.Sprintf("%.3f", d.Size), fmt.Sprintf("%.3f", d.Share),
-			guessList(d.Along), guessList(d.Against)})
+		t.Rows = append(t.Rows, []string{
+			fmt.Sprint(layer), proj.String(), fmt.Sprint(d.Index), fmt.Sprintf("%.3f", d.Size), fmt.Sprintf("%.3f", d.Share),
+			guessList(d.Along), guessList(d.Against),
+		})
 	}
 	return t
 }

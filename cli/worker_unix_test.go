@@ -46,8 +46,10 @@ func waitForLog(name string, lines int) {
 
 // isolated are the arguments of runs whose results same compares.
 func isolated(dir, rows, name, device string) []string {
-	return []string{"tune", "--device", device, "--restarts", "2", "--model", tiny, "--data", rows, "--dropout", "0.1", "--steps", "150", "--batch-size", "4",
-		"--lr", "0.02", "--eval-every", "50", "--save-every", "10", "--keep", "1", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl")}
+	return []string{
+		"tune", "--device", device, "--restarts", "2", "--model", tiny, "--data", rows, "--dropout", "0.1", "--steps", "150", "--batch-size", "4",
+		"--lr", "0.02", "--eval-every", "50", "--save-every", "10", "--keep", "1", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl"),
+	}
 }
 
 // TestKilledWorker kills the process that computes; the run goes on by itself, to the same

@@ -23,8 +23,10 @@ func (r *recorder) adafactor(o tensor.Adafactor) error {
 		return err
 	}
 	param, row, col, grad, clip := whole(o.Param), whole(o.Row), whole(o.Col), whole(o.Grad), whole(o.Clip)
-	params := adafactorParams{uint32(matrices), uint32(rows), uint32(cols), float32(o.Fresh()), o.Eps(),
-		o.LR, float32(float64(o.LR) * float64(o.WeightDecay))}
+	params := adafactorParams{
+		uint32(matrices), uint32(rows), uint32(cols), float32(o.Fresh()), o.Eps(),
+		o.LR, float32(float64(o.LR) * float64(o.WeightDecay)),
+	}
 	for _, t := range []struct {
 		entry    string
 		operands []operand

@@ -36,8 +36,10 @@ func (r *recorder) adamw(o tensor.AdamW) error {
 		p.N = uint32(hi - lo)
 		err := r.add(task{
 			program: file{names: "adamw", entry: "forward", consts: elementwiseConsts{elementwiseThreads}},
-			operands: []operand{part(o.Param, lo, hi-lo), part(o.M, lo, hi-lo), part(o.V, lo, hi-lo),
-				part(o.Grad, lo, hi-lo), whole(o.Clip)},
+			operands: []operand{
+				part(o.Param, lo, hi-lo), part(o.M, lo, hi-lo), part(o.V, lo, hi-lo),
+				part(o.Grad, lo, hi-lo), whole(o.Clip),
+			},
 			params: p,
 			groups: r.fold(ceilDiv(hi-lo, 4*elementwiseThreads)),
 			cost:   o.Flops() * float64(hi-lo) / float64(n),

@@ -30,8 +30,10 @@ func (r *recorder) adamw8(o tensor.AdamW8) error {
 		words := func(t *tensor.Tensor) operand { return part(t, lo*blockLanes, some*blockLanes) }
 		err := r.add(task{
 			program: file{names: "reduce+adamw8", entry: "forward", consts: elementwiseConsts{blockLanes}},
-			operands: []operand{part(o.Param, first, values), words(o.M), words(o.V), part(o.MMax, lo, some), part(o.VMax, lo, some),
-				part(o.Grad, first, values), whole(o.Clip), whole(o.Maps)},
+			operands: []operand{
+				part(o.Param, first, values), words(o.M), words(o.V), part(o.MMax, lo, some), part(o.VMax, lo, some),
+				part(o.Grad, first, values), whole(o.Clip), whole(o.Maps),
+			},
 			params: adamw8Params{uint32(values), uint32(some), a.Decay, a.Beta1, a.Beta2, a.Step, a.Root, a.Eps, a.Rest1, a.Rest2},
 			groups: r.fold(some),
 			cost:   workOf(o.Flops(), lo, lo+some, blocks),

@@ -16,8 +16,10 @@ func (r *recorder) attentionBackward(o tensor.AttentionBackward) error {
 	}
 	err = r.overRows(s, task{
 		program: s.program("attention_dq", "backward"),
-		operands: []operand{whole(o.DQ), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V), whole(o.DZ),
-			segmentOr(o.Segment, o.Q)},
+		operands: []operand{
+			whole(o.DQ), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V), whole(o.DZ),
+			segmentOr(o.Segment, o.Q),
+		},
 		cost: queryShare * o.Flops(),
 	}, 2*s.productSteps()+s.tile())
 	if err != nil {
@@ -33,8 +35,10 @@ type attentionDParams struct{ N, Cols uint32 }
 func (r *recorder) attentionD(s streaming, o tensor.AttentionBackward) error {
 	n := o.Stats.Len() / 2
 	return r.add(task{
-		program: file{names: withElem(s.Dim, "attention_d"), entry: "backward",
-			consts: elemConsts{s.consts.Elem, elementwiseThreads}},
+		program: file{
+			names: withElem(s.Dim, "attention_d"), entry: "backward",
+			consts: elemConsts{s.consts.Elem, elementwiseThreads},
+		},
 		operands: []operand{whole(o.Stats), whole(o.DZ), whole(o.Z)},
 		params:   attentionDParams{uint32(n), uint32(s.cols)},
 		groups:   r.fold(ceilDiv(n, elementwiseThreads)),
@@ -52,8 +56,10 @@ func (r *recorder) attentionDKV(s streaming, o tensor.AttentionBackward) error {
 		to := min(from+most, rows)
 		l := task{
 			program: s.program("attention_dkv", "backward"),
-			operands: []operand{whole(o.DK), whole(o.DV), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V),
-				segmentOr(o.Segment, o.Q), whole(o.DZ)},
+			operands: []operand{
+				whole(o.DK), whole(o.DV), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V),
+				segmentOr(o.Segment, o.Q), whole(o.DZ),
+			},
 			cost:  workOf(keyShare*o.Flops(), from, to, rows),
 			steps: ceilDiv(to-from, s.tile()) * tileSteps,
 		}

@@ -27,8 +27,10 @@ func BenchmarkAttention(b *testing.B) {
 		name := fmt.Sprintf("%dx%dx%d/heads=%d:%d/dim=%d", h.Batch, h.Queries, h.Keys, h.Heads, h.KVHeads, h.Dim)
 		b.Run(name+"/forward", func(b *testing.B) { measure(b, be, forward) })
 		b.Run(name+"/backward", func(b *testing.B) {
-			measure(b, be, tensor.AttentionBackward{DQ: queries(), DK: keys(), DV: keys(), DZ: queries(), Z: z, Stats: stats,
-				Q: q, K: k, V: v, Heads: h})
+			measure(b, be, tensor.AttentionBackward{
+				DQ: queries(), DK: keys(), DV: keys(), DZ: queries(), Z: z, Stats: stats,
+				Q: q, K: k, V: v, Heads: h,
+			})
 		})
 	}
 }

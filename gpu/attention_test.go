@@ -67,8 +67,10 @@ type attentionRun struct {
 // newAttentionRun fills the inputs with the same numbers on every backend.
 func newAttentionRun(t *testing.T, b tensor.Backend, h tensor.Heads) *attentionRun {
 	t.Helper()
-	r := &attentionRun{backend: b,
-		queries: []int{h.Batch * h.Queries, h.Heads * h.Dim}, keys: []int{h.Batch * h.Keys, h.KVHeads * h.Dim}}
+	r := &attentionRun{
+		backend: b,
+		queries: []int{h.Batch * h.Queries, h.Heads * h.Dim}, keys: []int{h.Batch * h.Keys, h.KVHeads * h.Dim},
+	}
 	seed := uint64(0)
 	normal := func(shape []int) *tensor.Tensor {
 		seed++
@@ -78,8 +80,10 @@ func newAttentionRun(t *testing.T, b tensor.Backend, h tensor.Heads) *attentionR
 	r.z, r.stats = normal(r.queries), normal([]int{h.Batch * h.Queries * h.Heads, 2})
 	r.dq, r.dk, r.dv = normal(r.queries), normal(r.keys), normal(r.keys)
 	r.forward = tensor.Attention{Z: r.z, Stats: r.stats, Q: r.q, K: r.k, V: r.v, Heads: h}
-	r.reverse = tensor.AttentionBackward{DQ: r.dq, DK: r.dk, DV: r.dv, DZ: r.dz, Z: r.z, Stats: r.stats,
-		Q: r.q, K: r.k, V: r.v, Heads: h}
+	r.reverse = tensor.AttentionBackward{
+		DQ: r.dq, DK: r.dk, DV: r.dv, DZ: r.dz, Z: r.z, Stats: r.stats,
+		Q: r.q, K: r.k, V: r.v, Heads: h,
+	}
 	return r
 }
 

@@ -15,8 +15,10 @@ func (r *recorder) crossEntropy(o tensor.CrossEntropy) error {
 	for lo, hi := range r.parts(m, m, rowBytes(o.Logits), 4) {
 		l := r.crossEntropyTask("forward", 2, o.Logits, lo, hi)
 		l.operands = []operand{rowsOf(o.Stats, lo, hi), rowsOf(o.Logits, lo, hi), rowsOf(o.Logits, lo, hi), part(o.Targets, lo, hi-lo)}
-		l.params = crossEntropyParams{Rows: uint32(hi - lo), Cols: uint32(elems(o.Logits.Cols())),
-			First: int32(o.First), SoftCap: o.SoftCap}
+		l.params = crossEntropyParams{
+			Rows: uint32(hi - lo), Cols: uint32(elems(o.Logits.Cols())),
+			First: int32(o.First), SoftCap: o.SoftCap,
+		}
 		l.cost = workOf(o.Flops(), lo, hi, m)
 		if err := r.add(l); err != nil {
 			return err
@@ -30,8 +32,10 @@ func (r *recorder) crossEntropyBackward(o tensor.CrossEntropyBackward) error {
 	for lo, hi := range r.parts(m, m, rowBytes(o.Logits), 4) {
 		l := r.crossEntropyTask("backward", 1, o.Logits, lo, hi)
 		l.operands = []operand{rowsOf(o.Logits, lo, hi), rowsOf(o.Stats, lo, hi), part(o.Targets, lo, hi-lo)}
-		l.params = crossEntropyParams{Rows: uint32(hi - lo), Cols: uint32(elems(o.Logits.Cols())),
-			First: int32(o.First), SoftCap: o.SoftCap, Scale: one(o.Scale)}
+		l.params = crossEntropyParams{
+			Rows: uint32(hi - lo), Cols: uint32(elems(o.Logits.Cols())),
+			First: int32(o.First), SoftCap: o.SoftCap, Scale: one(o.Scale),
+		}
 		l.cost = workOf(o.Flops(), lo, hi, m)
 		if err := r.add(l); err != nil {
 			return err

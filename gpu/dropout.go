@@ -17,8 +17,10 @@ func (r *recorder) dropout(o tensor.Dropout) error {
 		err := r.add(task{
 			program:  file{names: "dropout", entry: "forward", consts: elementwiseConsts{elementwiseThreads}},
 			operands: []operand{part(o.Out, lo, hi-lo), part(o.X, lo, hi-lo)},
-			params: dropoutParams{N: uint32(hi - lo), First: uint32(lo), SeedLow: uint32(o.Seed), SeedHigh: uint32(o.Seed >> 32),
-				Threshold: o.Threshold(), Keep: 1 / (1 - o.P), Accumulate: flag(o.Add)},
+			params: dropoutParams{
+				N: uint32(hi - lo), First: uint32(lo), SeedLow: uint32(o.Seed), SeedHigh: uint32(o.Seed >> 32),
+				Threshold: o.Threshold(), Keep: 1 / (1 - o.P), Accumulate: flag(o.Add),
+			},
 			groups: r.fold(ceilDiv(hi-lo, elementwiseThreads)),
 			cost:   workOf(o.Flops(), lo, hi, n),
 		})

@@ -40,8 +40,10 @@ func (r *recorder) lookUp(o tensor.Embed, table *tensor.Tensor, scale float32, c
 			err := r.add(task{
 				program:  file{names: strings.Join(append(weightFiles(table.DType), "embed"), "+"), entry: "forward", consts: c},
 				operands: []operand{rowsOf(o.Out, lo, hi), rowsOf(table, first, end), part(o.IDs, lo, hi-lo)},
-				params: embedParams{N: uint32(n), Cols: uint32(cols), Lo: uint32(first), Hi: uint32(end),
-					Last: uint32(table.Rows() - 1), Scale: scale},
+				params: embedParams{
+					N: uint32(n), Cols: uint32(cols), Lo: uint32(first), Hi: uint32(end),
+					Last: uint32(table.Rows() - 1), Scale: scale,
+				},
 				groups: r.fold(ceilDiv(n, elementwiseThreads)),
 				cost:   float64(n),
 			})
@@ -119,8 +121,10 @@ func (r *recorder) gather(o tensor.Gather) error {
 			err := r.add(task{
 				program:  file{names: "gather", entry: "forward", consts: elemConsts{kind, elementwiseThreads}},
 				operands: []operand{rowsOf(o.Out, lo, hi), rowsOf(o.X, first, end), part(o.Rows, lo, hi-lo)},
-				params: gatherParams{N: uint32(n), Cols: uint32(cols), Lo: uint32(first), Hi: uint32(end),
-					Last: uint32(o.X.Rows() - 1)},
+				params: gatherParams{
+					N: uint32(n), Cols: uint32(cols), Lo: uint32(first), Hi: uint32(end),
+					Last: uint32(o.X.Rows() - 1),
+				},
 				groups: r.fold(ceilDiv(n, elementwiseThreads)),
 				cost:   float64(n * width),
 			})

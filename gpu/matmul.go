@@ -25,18 +25,24 @@ type product struct {
 }
 
 func (r *recorder) matmul(o tensor.MatMul) error {
-	return r.product(product{form: nt, c: o.Out, a: o.X, w: o.W,
-		m: o.X.Rows(), n: o.W.Rows(), k: o.W.Cols(), scale: one(o.Scale), add: o.Add})
+	return r.product(product{
+		form: nt, c: o.Out, a: o.X, w: o.W,
+		m: o.X.Rows(), n: o.W.Rows(), k: o.W.Cols(), scale: one(o.Scale), add: o.Add,
+	})
 }
 
 func (r *recorder) matmulDX(o tensor.MatMulDX) error {
-	return r.product(product{form: nn, c: o.DX, a: o.DOut, w: o.W,
-		m: o.DOut.Rows(), n: o.W.Cols(), k: o.W.Rows(), scale: one(o.Scale), add: o.Add})
+	return r.product(product{
+		form: nn, c: o.DX, a: o.DOut, w: o.W,
+		m: o.DOut.Rows(), n: o.W.Cols(), k: o.W.Rows(), scale: one(o.Scale), add: o.Add,
+	})
 }
 
 func (r *recorder) matmulDW(o tensor.MatMulDW) error {
-	return r.product(product{form: tn, c: o.DW, a: o.DOut, w: o.X,
-		m: o.DOut.Cols(), n: o.X.Cols(), k: o.X.Rows(), scale: one(o.Scale), add: o.Add})
+	return r.product(product{
+		form: tn, c: o.DW, a: o.DOut, w: o.X,
+		m: o.DOut.Cols(), n: o.X.Cols(), k: o.X.Rows(), scale: one(o.Scale), add: o.Add,
+	})
 }
 
 // A block is the part of a product that one dispatch computes: rows [m0, m1) and

@@ -74,8 +74,10 @@ func used() []geometry {
 			all = append(all, c.geometry)
 		}
 	}
-	return append(all, geometry{rows: 4, cols: 8, lanesM: 16, lanesN: 8,
-		sharing: sharing{depth: 8, unroll: 4, ahead: true, twice: true, swizzle: true, square: true, fused: true}})
+	return append(all, geometry{
+		rows: 4, cols: 8, lanesM: 16, lanesN: 8,
+		sharing: sharing{depth: 8, unroll: 4, ahead: true, twice: true, swizzle: true, square: true, fused: true},
+	})
 }
 
 // TestGeometries: every geometry gives right products, with edges in all dimensions. With

@@ -19,12 +19,25 @@ func TestSweepNarrow(t *testing.T) {
 	const n, r = 2048, 8
 	half := sharing{depth: 16, unroll: 8, ahead: true, fused: true}
 	short := sharing{depth: 8, unroll: 8, fused: true}
-	tall := []geometry{{rows: 4, cols: 4, lanesM: 16, lanesN: 2}, {rows: 4, cols: 4, lanesM: 32, lanesN: 2}, {rows: 4, cols: 8, lanesM: 32, lanesN: 1},
-		{rows: 8, cols: 4, lanesM: 16, lanesN: 2}, {rows: 4, cols: 4, lanesM: 16, lanesN: 4}}
-	wide := []geometry{{rows: 4, cols: 4, lanesM: 2, lanesN: 16}, {rows: 4, cols: 4, lanesM: 2, lanesN: 32}, {rows: 8, cols: 4, lanesM: 1, lanesN: 32},
-		{rows: 4, cols: 4, lanesM: 4, lanesN: 16}}
-	thin := []geometry{{rows: 4, cols: 4, lanesM: 16, lanesN: 16}, {rows: 4, cols: 8, lanesM: 16, lanesN: 8}, {rows: 8, cols: 8, lanesM: 8, lanesN: 8},
-		{rows: 4, cols: 4, lanesM: 8, lanesN: 32}}
+	tall := []geometry{
+		{rows: 4, cols: 4, lanesM: 16, lanesN: 2},
+		{rows: 4, cols: 4, lanesM: 32, lanesN: 2},
+		{rows: 4, cols: 8, lanesM: 32, lanesN: 1},
+		{rows: 8, cols: 4, lanesM: 16, lanesN: 2},
+		{rows: 4, cols: 4, lanesM: 16, lanesN: 4},
+	}
+	wide := []geometry{
+		{rows: 4, cols: 4, lanesM: 2, lanesN: 16},
+		{rows: 4, cols: 4, lanesM: 2, lanesN: 32},
+		{rows: 8, cols: 4, lanesM: 1, lanesN: 32},
+		{rows: 4, cols: 4, lanesM: 4, lanesN: 16},
+	}
+	thin := []geometry{
+		{rows: 4, cols: 4, lanesM: 16, lanesN: 16},
+		{rows: 4, cols: 8, lanesM: 16, lanesN: 8},
+		{rows: 8, cols: 8, lanesM: 8, lanesN: 8},
+		{rows: 4, cols: 4, lanesM: 8, lanesN: 32},
+	}
 	for _, c := range []struct {
 		name    string
 		kind    int
@@ -81,8 +94,10 @@ func TestSweepAttention(t *testing.T) {
 		}
 		n, q, kv := h.Batch*h.Queries, h.Heads*h.Dim, h.KVHeads*h.Dim
 		forward := tensor.Attention{Heads: h, Z: get(n, q), Stats: get(n*h.Heads, 2), Q: get(n, q), K: get(n, kv), V: get(n, kv)}
-		backward := tensor.AttentionBackward{Heads: h, DQ: get(n, q), DK: get(n, kv), DV: get(n, kv), DZ: get(n, q),
-			Z: forward.Z, Stats: forward.Stats, Q: forward.Q, K: forward.K, V: forward.V}
+		backward := tensor.AttentionBackward{
+			Heads: h, DQ: get(n, q), DK: get(n, kv), DV: get(n, kv), DZ: get(n, q),
+			Z: forward.Z, Stats: forward.Stats, Q: forward.Q, K: forward.K, V: forward.V,
+		}
 		for _, threads := range shard(t, []uint32{64, 128, 256}) {
 			for _, staged := range []bool{false, true} {
 				b.tune.rowThreads, b.tune.staged = threads, staged

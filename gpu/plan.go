@@ -63,8 +63,10 @@ func (p *Plan) Work() Work {
 
 // Sub is the work since an earlier time.
 func (w Work) Sub(earlier Work) Work {
-	return Work{w.Operations - earlier.Operations, w.Dispatches - earlier.Dispatches, w.Submissions - earlier.Submissions,
-		w.Flops - earlier.Flops, w.Moved - earlier.Moved, w.Uploaded - earlier.Uploaded, w.ReadBack - earlier.ReadBack}
+	return Work{
+		w.Operations - earlier.Operations, w.Dispatches - earlier.Dispatches, w.Submissions - earlier.Submissions,
+		w.Flops - earlier.Flops, w.Moved - earlier.Moved, w.Uploaded - earlier.Uploaded, w.ReadBack - earlier.ReadBack,
+	}
 }
 
 // Run implements tensor.Backend.

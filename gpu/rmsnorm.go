@@ -19,8 +19,10 @@ func (r *recorder) rmsnorm(o tensor.RMSNorm) error {
 		err := r.add(task{
 			program:  r.rowFile("rmsnorm", "forward", d),
 			operands: []operand{rowsOf(o.Out, lo, hi), part(o.RMS, lo, hi-lo), rowsOf(o.X, lo, hi), whole(o.W)},
-			params: rmsnormParams{Rows: uint32(hi - lo), Cols: uint32(elems(d)),
-				Mean: 1 / float32(d), Eps: o.Eps, Offset: o.Offset},
+			params: rmsnormParams{
+				Rows: uint32(hi - lo), Cols: uint32(elems(d)),
+				Mean: 1 / float32(d), Eps: o.Eps, Offset: o.Offset,
+			},
 			groups: r.fold(hi - lo),
 			cost:   workOf(o.Flops(), lo, hi, n),
 			steps:  r.rowSteps(2, d),
@@ -37,10 +39,14 @@ func (r *recorder) rmsnormDX(o tensor.RMSNormDX) error {
 	for lo, hi := range r.parts(n, n, rowBytes(o.X), rowBytes(o.RMS)) {
 		err := r.add(task{
 			program: r.rowFile("rmsnorm", "backward", d),
-			operands: []operand{rowsOf(o.DX, lo, hi), rowsOf(o.DOut, lo, hi), rowsOf(o.X, lo, hi), whole(o.W),
-				part(o.RMS, lo, hi-lo)},
-			params: rmsnormParams{Rows: uint32(hi - lo), Cols: uint32(elems(d)),
-				Mean: 1 / float32(d), Offset: o.Offset, Accumulate: flag(o.Add)},
+			operands: []operand{
+				rowsOf(o.DX, lo, hi), rowsOf(o.DOut, lo, hi), rowsOf(o.X, lo, hi), whole(o.W),
+				part(o.RMS, lo, hi-lo),
+			},
+			params: rmsnormParams{
+				Rows: uint32(hi - lo), Cols: uint32(elems(d)),
+				Mean: 1 / float32(d), Offset: o.Offset, Accumulate: flag(o.Add),
+			},
 			groups: r.fold(hi - lo),
 			cost:   workOf(o.Flops(), lo, hi, n),
 			steps:  r.rowSteps(2, d),

@@ -21,8 +21,10 @@ func (r *recorder) rope(o tensor.RoPE) error {
 		err := r.add(task{
 			program:  file{names: "rope", entry: "rotate", consts: elemConsts{kind, elementwiseThreads}},
 			operands: []operand{rowsOf(o.Out, lo, hi), rowsOf(o.X, lo, hi), whole(o.Table), part(o.Pos, lo, hi-lo)},
-			params: ropeParams{Pairs: uint32(pairs), Heads: uint32(d / 2 / half), Half: uint32(half / width),
-				Sign: sign, Accumulate: flag(o.Add)},
+			params: ropeParams{
+				Pairs: uint32(pairs), Heads: uint32(d / 2 / half), Half: uint32(half / width),
+				Sign: sign, Accumulate: flag(o.Add),
+			},
 			groups: r.fold(ceilDiv(pairs, elementwiseThreads)),
 			cost:   workOf(o.Flops(), lo, hi, n),
 		})

@@ -91,7 +91,8 @@ func ahead(unroll int) sharing {
 }
 
 func tuningFor(t AdapterType, limits Limits, tiles Tiles) (tuning, error) {
-	u := tuning{tiles: TilesShared, rowThreads: 128, longRowThreads: 512, dispatchFlops: 5e10, fill: 8192, maxRows: 8, shared: fastShared, staged: true,
+	u := tuning{
+		tiles: TilesShared, rowThreads: 128, longRowThreads: 512, dispatchFlops: 5e10, fill: 8192, maxRows: 8, shared: fastShared, staged: true,
 		single:  geometry{rows: 1, cols: 4, lanesM: 1, lanesN: 256},
 		packed:  geometry{rows: 1, cols: 4, lanesM: 1, lanesN: 256, unit: 2},
 		blocked: geometry{rows: 1, cols: 4, lanesM: 1, lanesN: 64, unit: 8},

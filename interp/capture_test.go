@@ -314,8 +314,10 @@ func TestQuantized(t *testing.T) {
 		for _, q := range []tensor.DType{tensor.Q8_0, tensor.Q4_0, tensor.NF4} {
 			packed, plain := loadQuantized(t, b, q)
 			ids := [][]int32{{1, 5, 9, 4, 7, 11}}
-			o := interp.Options{Hooks: []string{"*"}, Metric: interp.Loss(ids),
-				Edits: []interp.Edit{{Hook: "blocks.1.attn.hook_pattern", Heads: interp.Of(2), Change: interp.Scale(0.5)}}}
+			o := interp.Options{
+				Hooks: []string{"*"}, Metric: interp.Loss(ids),
+				Edits: []interp.Edit{{Hook: "blocks.1.attn.hook_pattern", Heads: interp.Of(2), Change: interp.Scale(0.5)}},
+			}
 			got, want := capture(t, packed, ids, o), capture(t, plain, ids, o)
 			for name, a := range want.Activations {
 				withinRows(t, q.String()+": "+name, got.Activations[name].Values, a.Values, a.Shape[len(a.Shape)-1], maxResidual)
@@ -392,8 +394,11 @@ func TestAdapters(t *testing.T) {
 func testAdapter(t *testing.T, m *transformer.Model, a peft.Method) {
 	ids := [][]int32{{1, 5, 9, 4, 7, 11}}
 	bare := capture(t, m, ids, interp.Options{})
-	for _, edits := range [][]interp.Edit{nil, {{Hook: "blocks.1.attn.hook_pattern", Heads: interp.Of(1), Change: interp.Scale(0.3)},
-		{Hook: "*ln2.hook_scale", Change: interp.Scale(1.1)}, {Hook: "*hook_mlp_out", Positions: interp.Of(3), Change: interp.Scale(0.8)}}} {
+	for _, edits := range [][]interp.Edit{nil, {
+		{Hook: "blocks.1.attn.hook_pattern", Heads: interp.Of(1), Change: interp.Scale(0.3)},
+		{Hook: "*ln2.hook_scale", Change: interp.Scale(1.1)},
+		{Hook: "*hook_mlp_out", Positions: interp.Of(3), Change: interp.Scale(0.8)},
+	}} {
 		o := interp.Options{Hooks: []string{"*"}, Metric: interp.Loss(ids), Adapters: []transformer.Adapter{a}, Edits: edits}
 		with := capture(t, m, ids, o)
 		if got, want := len(with.Tokens[0]), len(ids[0])+a.VirtualTokens(); got != want {

@@ -81,7 +81,8 @@ func TestKeyCircuit(t *testing.T) {
 		run := func(silent ...uint) *interp.Trace {
 			return capture(t, m, same, interp.Options{Hooks: []string{"blocks.1.attn.hook_q", "blocks.1.attn.hook_k"}, Edits: []interp.Edit{
 				{Hook: "blocks.0.attn.hook_pattern", Heads: interp.Of(earlier), Positions: interp.Of(last), Change: interp.Set(1.0 / (last + 1))},
-				{Hook: "blocks.0.attn.hook_z", Heads: interp.Of(silent...), Change: interp.Zero()}}})
+				{Hook: "blocks.0.attn.hook_z", Heads: interp.Of(silent...), Change: interp.Zero()},
+			}})
 		}
 		with, without := run(0, 2, 3), run(0, 1, 2, 3)
 		h := m.Config.HeadDim

@@ -65,8 +65,10 @@ func Direct(ctx context.Context, m *transformer.Model, ids [][]int32, terms []Te
 	if err := d.place(terms, len(ids)); err != nil {
 		return nil, err
 	}
-	r, err := m.NewRun(transformer.RunOptions{Batch: len(ids), Length: d.length, Train: true, Adapters: o.Adapters,
-		Hooks: transformer.Hooks{Tap: d.tap, GradTap: d.gradTap, Wants: d.wants}})
+	r, err := m.NewRun(transformer.RunOptions{
+		Batch: len(ids), Length: d.length, Train: true, Adapters: o.Adapters,
+		Hooks: transformer.Hooks{Tap: d.tap, GradTap: d.gradTap, Wants: d.wants},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -156,8 +156,10 @@ func (e Edit) check(hook string, l layout, length int) error {
 		}
 		return nil
 	}
-	for _, err := range []error{check("sequence", hook, e.Sequences, l.shape[0]), check("position", hook, e.Positions, length),
-		axis("head", e.Heads, l.head), axis("key", e.Keys, l.key)} {
+	for _, err := range []error{
+		check("sequence", hook, e.Sequences, l.shape[0]), check("position", hook, e.Positions, length),
+		axis("head", e.Heads, l.head), axis("key", e.Keys, l.key),
+	} {
 		if err != nil {
 			return err
 		}

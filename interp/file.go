@@ -47,8 +47,10 @@ func (t *Trace) tensors() []safetensors.Tensor {
 		for _, id := range ids {
 			data = binary.LittleEndian.AppendUint32(data, uint32(id))
 		}
-		all = append(all, safetensors.Tensor{Name: tokensName, DType: "I32", Shape: []int{len(t.Tokens), len(t.Tokens[0])},
-			Stream: func(w io.Writer) error { _, err := w.Write(data); return err }})
+		all = append(all, safetensors.Tensor{
+			Name: tokensName, DType: "I32", Shape: []int{len(t.Tokens), len(t.Tokens[0])},
+			Stream: func(w io.Writer) error { _, err := w.Write(data); return err },
+		})
 	}
 	return all
 }

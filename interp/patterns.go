@@ -128,8 +128,10 @@ func Patterns(ctx context.Context, m *transformer.Model, ids [][]int32, o Patter
 		return nil, fmt.Errorf("period %d in sequences of %d tokens: %w", o.Period, len(ids[0]), transformer.ErrInput)
 	}
 	f := &featureTap{ctx: ctx, period: max(1, o.Period), prompt: virtualTokens(o.Adapters), prefix: prefixTokens(o.Adapters)}
-	r, err := m.NewRun(transformer.RunOptions{Batch: len(ids), Length: f.prompt + len(ids[0]), Adapters: o.Adapters,
-		HeadsOnly: true, Hooks: transformer.Hooks{Tap: f.tap}})
+	r, err := m.NewRun(transformer.RunOptions{
+		Batch: len(ids), Length: f.prompt + len(ids[0]), Adapters: o.Adapters,
+		HeadsOnly: true, Hooks: transformer.Hooks{Tap: f.tap},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -224,8 +226,10 @@ func (f *featureTap) tap(p *tensor.Pass, s transformer.Site, t *tensor.Tensor) {
 			return
 		}
 		f.layers = append(f.layers, out)
-		p.Do(tensor.AttentionFeatures{Out: out, Q: f.queries, K: k, Stats: t, IDs: f.ids, Segment: segment, Heads: h,
-			Sink: f.lead(), Period: f.period, Lead: f.lead()})
+		p.Do(tensor.AttentionFeatures{
+			Out: out, Q: f.queries, K: k, Stats: t, IDs: f.ids, Segment: segment, Heads: h,
+			Sink: f.lead(), Period: f.period, Lead: f.lead(),
+		})
 	}
 }
 

@@ -21,7 +21,8 @@ func PromptAttention(ctx context.Context, m *transformer.Model, ids [][]int32, a
 		return nil, nil
 	}
 	r, err := m.NewRun(transformer.RunOptions{Batch: a.batch, Length: a.virtual + a.text, Adapters: adapters, Hooks: transformer.Hooks{
-		Tap: a.tap, Wants: func(s transformer.Site) bool { return s.Point == transformer.Pattern }}})
+		Tap: a.tap, Wants: func(s transformer.Site) bool { return s.Point == transformer.Pattern },
+	}})
 	if err != nil {
 		return nil, err
 	}

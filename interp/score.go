@@ -112,8 +112,10 @@ func uniform(ids [][]int32, prompt, prefix, period, window int) func(b, i int) [
 			}
 		}
 		p := 1 / float64(len(keys))
-		for n, j := range map[int]int{tensor.FeatureSink: lead, tensor.FeatureSelf: own, tensor.FeaturePrevious: own - 1,
-			tensor.FeatureDuplicate: own - period, tensor.FeatureInduction: own - period + 1} {
+		for n, j := range map[int]int{
+			tensor.FeatureSink: lead, tensor.FeatureSelf: own, tensor.FeaturePrevious: own - 1,
+			tensor.FeatureDuplicate: own - period, tensor.FeatureInduction: own - period + 1,
+		} {
 			if sees(j) {
 				f[n] = p
 			}

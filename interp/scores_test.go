@@ -81,9 +81,11 @@ func TestPatternsAgainstTransformerLens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{interp.Previous, interp.Current, interp.BOS, interp.BOSArena, interp.Duplicate, interp.Induction,
+		for _, name := range []string{
+			interp.Previous, interp.Current, interp.BOS, interp.BOSArena, interp.Duplicate, interp.Induction,
 			interp.InductionArena, interp.InductionText, interp.PreviousMul, interp.PreviousAbs, interp.DuplicateMul, interp.DuplicateAbs,
-			interp.InductionMul, interp.InductionAbs, interp.Entropy, interp.EntropyNormalized, interp.Locality} {
+			interp.InductionMul, interp.InductionAbs, interp.Entropy, interp.EntropyNormalized, interp.Locality,
+		} {
 			withinTable(t, name, got.Scores[name], want.Scores[name])
 		}
 	})
@@ -297,8 +299,10 @@ func TestSweepsAgainstTransformerLens(t *testing.T) {
 		s := loadScores(t, kind)
 		clean, other, want := [][]int32{golden.LoadHooked(t, kind, "hooks").Tokens}, s.Other, s.Sweeps
 		metric := interp.LogitDiff([]int32{5}, []int32{9})
-		for point, want := range map[transformer.Point]interp.Table{transformer.ResidPre: want.ResidPre, transformer.AttnOut: want.AttnOut,
-			transformer.MLPOut: want.MLPOut} {
+		for point, want := range map[transformer.Point]interp.Table{
+			transformer.ResidPre: want.ResidPre, transformer.AttnOut: want.AttnOut,
+			transformer.MLPOut: want.MLPOut,
+		} {
 			got, err := interp.PatchPositions(t.Context(), m, clean, other, point, metric, interp.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -463,8 +467,10 @@ func TestSteer(t *testing.T) {
 		}
 		want := capture(t, m, [][]int32{ids}, interp.Options{Positions: interp.Of(4), Edits: []interp.Edit{{Hook: hook, Change: interp.Add(v...)}}})
 		within(t, "logits", got, want.Logits.Values, maxLogit)
-		for name, s := range map[string]interp.Steering{"size": {Hook: hook, Vector: v[1:]}, "hook": {Hook: "nothing", Vector: v},
-			"pattern": {Hook: "blocks.0.attn.hook_pattern", Vector: v}} {
+		for name, s := range map[string]interp.Steering{
+			"size": {Hook: hook, Vector: v[1:]}, "hook": {Hook: "nothing", Vector: v},
+			"pattern": {Hook: "blocks.0.attn.hook_pattern", Vector: v},
+		} {
 			if _, err := interp.NewSteer(t.Context(), m, s); !errors.Is(err, transformer.ErrInput) {
 				t.Errorf("%s: got %v", name, err)
 			}

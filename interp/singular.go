@@ -136,9 +136,11 @@ func (w *weights) throughNorms(list []Direction) {
 		return
 	}
 	layer := &w.m.Weights.Layers[list[0].Layer]
-	norm := map[transformer.Proj]*tensor.Tensor{transformer.OProj: layer.Norm1Post, transformer.DownProj: layer.Norm2Post,
+	norm := map[transformer.Proj]*tensor.Tensor{
+		transformer.OProj: layer.Norm1Post, transformer.DownProj: layer.Norm2Post,
 		transformer.QProj: layer.Norm1, transformer.KProj: layer.Norm1, transformer.VProj: layer.Norm1,
-		transformer.GateProj: layer.Norm2, transformer.UpProj: layer.Norm2}[list[0].Proj]
+		transformer.GateProj: layer.Norm2, transformer.UpProj: layer.Norm2,
+	}[list[0].Proj]
 	if norm == nil {
 		return
 	}

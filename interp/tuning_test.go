@@ -163,8 +163,10 @@ func lowRank(c *transformer.Config, layer int, p transformer.Proj, rank int) int
 func TestSingularDirections(t *testing.T) {
 	eachHooked(t, func(t *testing.T, kind string, m *transformer.Model) {
 		c, layer := m.Config, m.Weights.Layers[1]
-		norms := map[transformer.Proj]*tensor.Tensor{transformer.QProj: layer.Norm1, transformer.OProj: layer.Norm1Post,
-			transformer.UpProj: layer.Norm2, transformer.DownProj: layer.Norm2Post}
+		norms := map[transformer.Proj]*tensor.Tensor{
+			transformer.QProj: layer.Norm1, transformer.OProj: layer.Norm1Post,
+			transformer.UpProj: layer.Norm2, transformer.DownProj: layer.Norm2Post,
+		}
 		for p, norm := range norms {
 			x := lowRank(c, 1, p, 3)
 			got, err := interp.SingularDirections(t.Context(), m, []interp.LowRank{x}, 2, 4)

@@ -189,8 +189,10 @@ func (c AdaptionConfig) layer(m *method, s *scratch, l int) *adaption {
 	size, keys := x.Heads*x.HeadDim, x.KVHeads*x.HeadDim
 	a := &adaption{
 		prompt: m.param(adaptionName(l, "prompt")), gate: m.param(adaptionName(l, "gate")), which: m.own("adaption.which"),
-		heads: tensor.Heads{Batch: 1, Keys: c.Tokens, Prefix: c.Tokens, Heads: x.Heads, KVHeads: x.KVHeads, Dim: x.HeadDim,
-			Scale: x.AttnScale, SoftCap: x.AttnSoftCap},
+		heads: tensor.Heads{
+			Batch: 1, Keys: c.Tokens, Prefix: c.Tokens, Heads: x.Heads, KVHeads: x.KVHeads, Dim: x.HeadDim,
+			Scale: x.AttnScale, SoftCap: x.AttnSoftCap,
+		},
 		k: newProjected(m, s, l, c.Tokens, transformer.KProj), v: newProjected(m, s, l, c.Tokens, transformer.VProj), factor: s.new("adaption.factor", 1, size),
 		z: s.kept("adaption.z", transformer.OProj, size), stats: s.kept("adaption.stats", transformer.OProj, 2*x.Heads),
 	}

@@ -94,7 +94,8 @@ func (x *scaleShift) backward(p *tensor.Pass, dy, dout, y *tensor.Tensor) {
 
 // attachScaleShift wraps all projections and the output matrix.
 func attachScaleShift(m *method, s *scratch, linears []module) (func(int, transformer.Proj, transformer.Linear) transformer.Linear,
-	func(int, int, transformer.Linear) (transformer.Linear, error)) {
+	func(int, int, transformer.Linear) (transformer.Linear, error),
+) {
 	all := map[string]shifted{}
 	for _, x := range linears {
 		size, y := s.run.Capacity()*x.out, (*tensor.Tensor)(nil)

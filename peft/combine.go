@@ -172,8 +172,10 @@ func (c Combination) combine(all []weighted, rng *rand.Rand) (LoRAPair, error) {
 		a, wa = append(a, slices.Clone(p.A.Values)), append(wa, math.Copysign(root, p.w))
 		b, wb = append(b, slices.Clone(p.B.Values)), append(wb, root)
 	}
-	return LoRAPair{Module: all[0].Module, Scale: 1,
-		A: Matrix{all[0].A.Shape, how.sum(a, wa, c, rng)}, B: Matrix{all[0].B.Shape, how.sum(b, wb, c, rng)}}, nil
+	return LoRAPair{
+		Module: all[0].Module, Scale: 1,
+		A: Matrix{all[0].A.Shape, how.sum(a, wa, c, rng)}, B: Matrix{all[0].B.Shape, how.sum(b, wb, c, rng)},
+	}, nil
 }
 
 // concatenated has the sum of all products, exactly.

@@ -59,8 +59,10 @@ func TestCombine(t *testing.T) {
 	for name, o := range settings.Combinations {
 		t.Run(name, func(t *testing.T) {
 			how, _, _ := strings.Cut(name, "-")
-			s, err := peft.Combine(t.Context(), loras, peft.Combination{How: how, Weights: settings.Weights,
-				Rank: o.Rank, Density: o.Density, Frequency: o.Majority == "frequency"})
+			s, err := peft.Combine(t.Context(), loras, peft.Combination{
+				How: how, Weights: settings.Weights,
+				Rank: o.Rank, Density: o.Density, Frequency: o.Majority == "frequency",
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,8 +82,10 @@ func pairState(t *testing.T, a, b []float32, scale float64) *peft.State {
 	t.Helper()
 	const in = 6
 	r := len(a) / in
-	s, err := peft.FromPairs([]peft.LoRAPair{{Module: "model.layers.0.mlp.up_proj", Scale: scale,
-		A: peft.Matrix{Shape: []int{r, in}, Values: a}, B: peft.Matrix{Shape: []int{len(b) / r, r}, Values: b}}}, 0)
+	s, err := peft.FromPairs([]peft.LoRAPair{{
+		Module: "model.layers.0.mlp.up_proj", Scale: scale,
+		A: peft.Matrix{Shape: []int{r, in}, Values: a}, B: peft.Matrix{Shape: []int{len(b) / r, r}, Values: b},
+	}}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

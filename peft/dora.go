@@ -114,10 +114,12 @@ type doraScale struct {
 }
 
 func newDoRAScale(m *method, s *scratch, x loraSite) *doraScale {
-	g := &doraScale{lora: loraPart{a: m.param(x.a()), b: m.param(x.b()), factor: x.scale}, m: m.param(x.m()), w: m.model.Weight(x.name + ".weight"),
+	g := &doraScale{
+		lora: loraPart{a: m.param(x.a()), b: m.param(x.b()), factor: x.scale}, m: m.param(x.m()), w: m.model.Weight(x.name + ".weight"),
 		norms: s.new("dora.norms", x.out), g: s.new("dora.g", x.out), dg: s.new("dora.dg", x.out),
 		gram: s.shared("dora.gram", x.rank*x.rank), unit: m.own(unit(x.rank)), squares: m.own(x.squares()),
-		cross: s.shared("dora.cross", x.rank*x.out), bt: s.shared("dora.bt", x.rank*x.out)}
+		cross: s.shared("dora.cross", x.rank*x.out), bt: s.shared("dora.bt", x.rank*x.out),
+	}
 	size := s.run.Capacity() * x.out
 	if x.kind == unembedding { // a part at a time
 		size = s.run.LogitsSize()

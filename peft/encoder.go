@@ -17,8 +17,10 @@ type dense struct{ w, b Param } // [O, I], [O]
 // denseSpecs are its parameters, between ±1/√in at the start as in PyTorch.
 func denseSpecs(name string, out, in int, rng *rand.Rand) []spec {
 	bound := 1 / math.Sqrt(float64(in))
-	return []spec{{name: name + ".weight", shape: []int{out, in}, init: uniform(rng, bound)},
-		{name: name + ".bias", shape: []int{out}, init: uniform(rng, bound)}}
+	return []spec{
+		{name: name + ".weight", shape: []int{out, in}, init: uniform(rng, bound)},
+		{name: name + ".bias", shape: []int{out}, init: uniform(rng, bound)},
+	}
 }
 
 func (m *method) dense(name string) dense {

@@ -18,8 +18,14 @@ import (
 func FuzzLoad(f *testing.F) {
 	m := smallModel(f)
 	for _, c := range []peft.Config{
-		peft.LoRAConfig{Rank: 2, Alpha: 4, Targets: peft.Named("q_proj", "down_proj")}, peft.PromptConfig{Tokens: 2}, peft.PTuningConfig{Tokens: 2, Hidden: 4},
-		peft.PrefixConfig{Tokens: 2}, peft.AdaptionConfig{Tokens: 2, Layers: 1}, peft.IA3Config{}, peft.LayerNormConfig{}, peft.BottleneckConfig{Output: true, Reduction: 4, Act: "relu", Scaling: 1},
+		peft.LoRAConfig{Rank: 2, Alpha: 4, Targets: peft.Named("q_proj", "down_proj")},
+		peft.PromptConfig{Tokens: 2},
+		peft.PTuningConfig{Tokens: 2, Hidden: 4},
+		peft.PrefixConfig{Tokens: 2},
+		peft.AdaptionConfig{Tokens: 2, Layers: 1},
+		peft.IA3Config{},
+		peft.LayerNormConfig{},
+		peft.BottleneckConfig{Output: true, Reduction: 4, Act: "relu", Scaling: 1},
 	} {
 		a, err := peft.New(f.Context(), m, c)
 		if err != nil {

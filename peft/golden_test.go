@@ -178,8 +178,10 @@ func testTraining(t *testing.T, b tensor.Backend, g *golden.Golden, adapter, nam
 		zeroB(t, b, a)
 	}
 	r := newRun(t, m, transformer.RunOptions{Batch: 2, Length: 40, Train: true, Adapters: []transformer.Adapter{a}})
-	config := peft.TrainConfig{Steps: plan.Steps, LR: plan.LR, Schedule: peft.Schedule(plan.Schedule), Warmup: plan.Warmup,
-		Beta1: plan.Betas[0], Beta2: plan.Betas[1], Eps: plan.Eps, WeightDecay: plan.WeightDecay, MaxGradNorm: plan.MaxGradNorm}
+	config := peft.TrainConfig{
+		Steps: plan.Steps, LR: plan.LR, Schedule: peft.Schedule(plan.Schedule), Warmup: plan.Warmup,
+		Beta1: plan.Betas[0], Beta2: plan.Betas[1], Eps: plan.Eps, WeightDecay: plan.WeightDecay, MaxGradNorm: plan.MaxGradNorm,
+	}
 	n := 0
 	for s, err := range peft.Train(t.Context(), r, a, goldenBatches(g, plan), config) {
 		if err != nil {

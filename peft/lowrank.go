@@ -73,8 +73,10 @@ func singular(m *mat.Dense, rank int) (us, v *mat.Dense, err error) {
 func lowRank(module string, b, at *mat.Dense) LoRAPair {
 	out, rank := b.Dims()
 	in, _ := at.Dims()
-	return LoRAPair{Module: module, Scale: 1,
-		A: Matrix{[]int{rank, in}, floats32(mat.DenseCopyOf(at.T()))}, B: Matrix{[]int{out, rank}, floats32(b)}}
+	return LoRAPair{
+		Module: module, Scale: 1,
+		A: Matrix{[]int{rank, in}, floats32(mat.DenseCopyOf(at.T()))}, B: Matrix{[]int{out, rank}, floats32(b)},
+	}
 }
 
 // wide is a matrix in float64.

@@ -97,8 +97,10 @@ func testMethod(t *testing.T, b tensor.Backend, kind, method string, checkpoint 
 	a := trainable(t, g, method, m)
 	batch, width := base.Batch("")
 	batch = withTasks(batch, a)
-	r := newRun(t, m, transformer.RunOptions{Batch: 2, Length: width + a.VirtualTokens(), Train: true, GradCheckpoint: checkpoint,
-		Adapters: []transformer.Adapter{a}})
+	r := newRun(t, m, transformer.RunOptions{
+		Batch: 2, Length: width + a.VirtualTokens(), Train: true, GradCheckpoint: checkpoint,
+		Adapters: []transformer.Adapter{a},
+	})
 	compare(t, b, r, a, base, g, batch, width)
 }
 

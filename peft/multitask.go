@@ -63,8 +63,10 @@ func (c MultitaskConfig) design(m *transformer.Model) (*design, error) {
 		},
 		attach: func(m *method, s *scratch) *transformer.Attachment {
 			x := newTaskPrompts(c, m, s)
-			return &transformer.Attachment{Begin: x.forward, End: x.backward,
-				Prompt: &transformer.Prompt{Rows: x.rows, DRows: x.drows, Tokens: c.Tokens}}
+			return &transformer.Attachment{
+				Begin: x.forward, End: x.backward,
+				Prompt: &transformer.Prompt{Rows: x.rows, DRows: x.drows, Tokens: c.Tokens},
+			}
 		},
 	}, nil
 }

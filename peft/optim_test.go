@@ -174,8 +174,10 @@ func TestOptimizers(t *testing.T) {
 				f := newFollowed(t, b, c.Start, n, firstPlaces(n))
 				m, v := f.zeros(n), f.zeros(n)
 				f.steps(c.Float64, fadingGradient, func(step int) tensor.Op {
-					return tensor.AdamW{Param: f.param, M: m, V: v, Grad: f.grad, Clip: f.clip, LR: c.LR, Beta1: c.Betas[0], Beta2: c.Betas[1],
-						Eps: c.Eps, WeightDecay: c.WeightDecay, Step: step}
+					return tensor.AdamW{
+						Param: f.param, M: m, V: v, Grad: f.grad, Clip: f.clip, LR: c.LR, Beta1: c.Betas[0], Beta2: c.Betas[1],
+						Eps: c.Eps, WeightDecay: c.WeightDecay, Step: step,
+					}
 				})
 			})
 		}
@@ -186,8 +188,10 @@ func TestOptimizers(t *testing.T) {
 				m, v, mMax, vMax := f.codes(blocks*64), f.codes(blocks*64), f.zeros(blocks), f.zeros(blocks)
 				maps := floats(t, b, slices.Concat(tensor.DynamicMap(true), tensor.DynamicMap(false)))
 				f.steps(c.Params, evenGradient, func(step int) tensor.Op {
-					return tensor.AdamW8{Param: f.param, M: m, V: v, MMax: mMax, VMax: vMax, Grad: f.grad, Clip: f.clip, Maps: maps, LR: c.LR,
-						Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay, Step: step}
+					return tensor.AdamW8{
+						Param: f.param, M: m, V: v, MMax: mMax, VMax: vMax, Grad: f.grad, Clip: f.clip, Maps: maps, LR: c.LR,
+						Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay, Step: step,
+					}
 				})
 			})
 		}
@@ -204,8 +208,10 @@ func TestOptimizers(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.steps(c.Params, evenGradient, func(step int) tensor.Op {
-					return tensor.Adafactor{Param: param, Row: row, Col: col, Grad: f.grad, Clip: f.clip, Matrices: matrices, LR: c.LR,
-						WeightDecay: c.WeightDecay, Step: step}
+					return tensor.Adafactor{
+						Param: param, Row: row, Col: col, Grad: f.grad, Clip: f.clip, Matrices: matrices, LR: c.LR,
+						WeightDecay: c.WeightDecay, Step: step,
+					}
 				})
 			})
 		}
@@ -215,8 +221,10 @@ func TestOptimizers(t *testing.T) {
 				f := newFollowed(t, b, c.Start, n, firstPlaces(n))
 				m := f.zeros(n)
 				f.steps(c.Params, evenGradient, func(int) tensor.Op {
-					return tensor.Lion{Param: f.param, M: m, Grad: f.grad, Clip: f.clip, LR: c.LR, Beta1: c.Betas[0], Beta2: c.Betas[1],
-						WeightDecay: c.WeightDecay}
+					return tensor.Lion{
+						Param: f.param, M: m, Grad: f.grad, Clip: f.clip, LR: c.LR, Beta1: c.Betas[0], Beta2: c.Betas[1],
+						WeightDecay: c.WeightDecay,
+					}
 				})
 			})
 		}

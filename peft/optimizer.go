@@ -72,8 +72,10 @@ func adamWRule(_ context.Context, s *scratch, p *Params, c TrainConfig) rule {
 	}
 	return func(pass *tensor.Pass, clip *tensor.Tensor, t int, lr float64) {
 		for i, g := range p.Groups {
-			pass.Do(tensor.AdamW{Param: g.Value, M: all[i].m, V: all[i].v, Grad: g.Grad, Clip: clip, LR: float32(lr * g.LR),
-				Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), Eps: float32(c.Eps), WeightDecay: float32(c.WeightDecay), Step: t})
+			pass.Do(tensor.AdamW{
+				Param: g.Value, M: all[i].m, V: all[i].v, Grad: g.Grad, Clip: clip, LR: float32(lr * g.LR),
+				Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), Eps: float32(c.Eps), WeightDecay: float32(c.WeightDecay), Step: t,
+			})
 		}
 	}
 }
@@ -87,15 +89,19 @@ func adamW8Rule(ctx context.Context, s *scratch, p *Params, c TrainConfig) rule 
 	for i, g := range p.Groups {
 		blocks := tensor.MomentBlocks(g.Value.Len())
 		name := func(what string) string { return fmt.Sprintf("%s.%d", what, i) }
-		all[i] = moments{s.typed(name("m"), tensor.I32, blocks*tensor.MomentBlock/4), s.typed(name("v"), tensor.I32, blocks*tensor.MomentBlock/4),
-			s.new(name("m_max"), blocks), s.new(name("v_max"), blocks)}
+		all[i] = moments{
+			s.typed(name("m"), tensor.I32, blocks*tensor.MomentBlock/4), s.typed(name("v"), tensor.I32, blocks*tensor.MomentBlock/4),
+			s.new(name("m_max"), blocks), s.new(name("v_max"), blocks),
+		}
 	}
 	return func(pass *tensor.Pass, clip *tensor.Tensor, t int, lr float64) {
 		for i, g := range p.Groups {
 			m := all[i]
-			pass.Do(tensor.AdamW8{Param: g.Value, M: m.m, V: m.v, MMax: m.mMax, VMax: m.vMax, Grad: g.Grad, Clip: clip, Maps: maps,
+			pass.Do(tensor.AdamW8{
+				Param: g.Value, M: m.m, V: m.v, MMax: m.mMax, VMax: m.vMax, Grad: g.Grad, Clip: clip, Maps: maps,
 				LR: float32(lr * g.LR), Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), Eps: float32(c.Eps),
-				WeightDecay: float32(c.WeightDecay), Step: t})
+				WeightDecay: float32(c.WeightDecay), Step: t,
+			})
 		}
 	}
 }
@@ -123,8 +129,10 @@ func adafactorRule(_ context.Context, s *scratch, p *Params, c TrainConfig) rule
 	return func(pass *tensor.Pass, clip *tensor.Tensor, t int, lr float64) {
 		for i, q := range p.List {
 			f := all[i]
-			pass.Do(tensor.Adafactor{Param: q.Value, Row: f.row, Col: f.col, Grad: q.Grad, Clip: clip, Matrices: f.matrices,
-				LR: float32(lr * f.lr), WeightDecay: float32(c.WeightDecay), Step: t})
+			pass.Do(tensor.Adafactor{
+				Param: q.Value, Row: f.row, Col: f.col, Grad: q.Grad, Clip: clip, Matrices: f.matrices,
+				LR: float32(lr * f.lr), WeightDecay: float32(c.WeightDecay), Step: t,
+			})
 		}
 	}
 }
@@ -133,8 +141,10 @@ func lionRule(_ context.Context, s *scratch, p *Params, c TrainConfig) rule {
 	m := momenta(s, p)
 	return func(pass *tensor.Pass, clip *tensor.Tensor, _ int, lr float64) {
 		for i, g := range p.Groups {
-			pass.Do(tensor.Lion{Param: g.Value, M: m[i], Grad: g.Grad, Clip: clip, LR: float32(lr * g.LR),
-				Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), WeightDecay: float32(c.WeightDecay)})
+			pass.Do(tensor.Lion{
+				Param: g.Value, M: m[i], Grad: g.Grad, Clip: clip, LR: float32(lr * g.LR),
+				Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), WeightDecay: float32(c.WeightDecay),
+			})
 		}
 	}
 }
@@ -143,8 +153,10 @@ func sgdRule(_ context.Context, s *scratch, p *Params, c TrainConfig) rule {
 	m := momenta(s, p)
 	return func(pass *tensor.Pass, clip *tensor.Tensor, _ int, lr float64) {
 		for i, g := range p.Groups {
-			pass.Do(tensor.SGD{Param: g.Value, M: m[i], Grad: g.Grad, Clip: clip, LR: float32(lr * g.LR),
-				Momentum: float32(c.Beta1), WeightDecay: float32(c.WeightDecay)})
+			pass.Do(tensor.SGD{
+				Param: g.Value, M: m[i], Grad: g.Grad, Clip: clip, LR: float32(lr * g.LR),
+				Momentum: float32(c.Beta1), WeightDecay: float32(c.WeightDecay),
+			})
 		}
 	}
 }

@@ -86,8 +86,10 @@ func (p *maker) save(t *testing.T, kind, name string, a peft.Method, steps int) 
 	if err := peft.Save(t.Context(), dir, a, peft.SaveOptions{BaseModel: kind}); err != nil {
 		t.Fatal(err)
 	}
-	p.jobs = append(p.jobs, parity.Job{Name: kind + "/" + name, Model: g.Dir, Adapter: dir, IDs: batch.IDs, Tasks: batch.Tasks,
-		Bare: bare, Logits: realLogits(t, r, batch)})
+	p.jobs = append(p.jobs, parity.Job{
+		Name: kind + "/" + name, Model: g.Dir, Adapter: dir, IDs: batch.IDs, Tasks: batch.Tasks,
+		Bare: bare, Logits: realLogits(t, r, batch),
+	})
 }
 
 // combine makes one LoRA of three.

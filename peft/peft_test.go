@@ -134,8 +134,17 @@ func TestConfigErrors(t *testing.T) {
 	}
 	defer p.Close()
 	r := newRun(t, m, transformer.RunOptions{Batch: 1, Length: 30, Train: true, Adapters: []transformer.Adapter{p}})
-	for _, c := range []peft.TrainConfig{{}, {Steps: 1}, {LR: 1}, {Steps: 1, LR: -1}, {Steps: 1, LR: 1, Warmup: -1}, {Steps: 1, LR: 1, WeightDecay: -1},
-		{Steps: 1, LR: 1, MaxGradNorm: -1}, {Steps: 1, LR: 1, Schedule: "step"}, {Steps: 1, LR: math.NaN()}} {
+	for _, c := range []peft.TrainConfig{
+		{},
+		{Steps: 1},
+		{LR: 1},
+		{Steps: 1, LR: -1},
+		{Steps: 1, LR: 1, Warmup: -1},
+		{Steps: 1, LR: 1, WeightDecay: -1},
+		{Steps: 1, LR: 1, MaxGradNorm: -1},
+		{Steps: 1, LR: 1, Schedule: "step"},
+		{Steps: 1, LR: math.NaN()},
+	} {
 		for _, err := range peft.Train(t.Context(), r, p, once(transformer.Batch{}), c) {
 			if !errors.Is(err, peft.ErrConfig) {
 				t.Errorf("%+v: got %v", c, err)

@@ -72,9 +72,10 @@ func (c PrefixConfig) design(m *transformer.Model) (*design, error) {
 		attach: func(m *method, s *scratch) *transformer.Attachment {
 			q := m.param(promptName)
 			x := c.prefix(s)
-			return &transformer.Attachment{Prefix: x,
-				Begin: func(p *tensor.Pass) { c.split(p, x, q.Value) },
-				End:   func(p *tensor.Pass) { c.join(p, x, q.Grad) },
+			return &transformer.Attachment{
+				Prefix: x,
+				Begin:  func(p *tensor.Pass) { c.split(p, x, q.Value) },
+				End:    func(p *tensor.Pass) { c.join(p, x, q.Grad) },
 			}
 		},
 	}, nil
@@ -100,7 +101,8 @@ func (c PrefixConfig) projected(m *transformer.Model) (*design, error) {
 		specs: specs,
 		attach: func(m *method, s *scratch) *transformer.Attachment {
 			l, x := network(m, s), c.prefix(s)
-			return &transformer.Attachment{Prefix: x,
+			return &transformer.Attachment{
+				Prefix: x,
 				Begin: func(p *tensor.Pass) {
 					l.forward(p)
 					c.split(p, x, l.out())

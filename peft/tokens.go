@@ -103,8 +103,10 @@ type tokenRun struct {
 func attachTokens(m *method, s *scratch) *transformer.Attachment {
 	q := m.param(tokensName)
 	k, d := q.Shape[0], q.Shape[1]
-	t := &tokenRun{rows: q, own: m.own("tokens.own"), which: m.own("tokens.which"), diff: s.new("tokens.diff", k, d),
-		u: s.new("tokens.u", s.run.Capacity()*k), scale: m.model.Config.EmbedScale}
+	t := &tokenRun{
+		rows: q, own: m.own("tokens.own"), which: m.own("tokens.which"), diff: s.new("tokens.diff", k, d),
+		u: s.new("tokens.u", s.run.Capacity()*k), scale: m.model.Config.EmbedScale,
+	}
 	at := &transformer.Attachment{Begin: t.begin, Embed: t}
 	if m.model.Config.Tied {
 		at.Unembed = t.unembed

@@ -44,8 +44,10 @@ var baseConfigs = map[string]string{
 		"hidden_act": "silu"}`,
 }
 
-var baseTypes = []tensor.DType{tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q4_K,
-	tensor.Q5_K, tensor.Q6_K, tensor.NF4, tensor.FP4}
+var baseTypes = []tensor.DType{
+	tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q4_K,
+	tensor.Q5_K, tensor.Q6_K, tensor.NF4, tensor.FP4,
+}
 
 // randomBase is a model with random weights of a type, and the same in float32.
 func randomBase(t *testing.T, config string, dt tensor.DType) (packed, plain *transformer.Checkpoint) {

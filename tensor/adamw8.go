@@ -38,8 +38,10 @@ func (AdamW8) Name() string { return "adamw8" }
 
 // Operands implements Op.
 func (o AdamW8) Operands() []Operand {
-	return []Operand{update("Param", o.Param), update("M", o.M), update("V", o.V), update("MMax", o.MMax), update("VMax", o.VMax),
-		in("Grad", o.Grad), in("Clip", o.Clip), in("Maps", o.Maps)}
+	return []Operand{
+		update("Param", o.Param), update("M", o.M), update("V", o.V), update("MMax", o.MMax), update("VMax", o.VMax),
+		in("Grad", o.Grad), in("Clip", o.Clip), in("Maps", o.Maps),
+	}
 }
 
 // Check implements Op.

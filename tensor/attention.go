@@ -83,8 +83,10 @@ func (AttentionBackward) Name() string { return "attention.backward" }
 
 // Operands implements Op.
 func (o AttentionBackward) Operands() []Operand {
-	return optional([]Operand{out("DQ", o.DQ), out("DK", o.DK), out("DV", o.DV), in("DZ", o.DZ), in("Z", o.Z),
-		update("Stats", o.Stats), in("Q", o.Q), in("K", o.K), in("V", o.V)}, in("Segment", o.Segment))
+	return optional([]Operand{
+		out("DQ", o.DQ), out("DK", o.DK), out("DV", o.DV), in("DZ", o.DZ), in("Z", o.Z),
+		update("Stats", o.Stats), in("Q", o.Q), in("K", o.K), in("V", o.V),
+	}, in("Segment", o.Segment))
 }
 
 // Check implements Op.

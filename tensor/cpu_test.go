@@ -306,8 +306,10 @@ func TestCPUCancel(t *testing.T) {
 	for _, o := range []tensor.Op{
 		tensor.MatMul{Out: vector(t, b, 0, 4000, 2000), X: vector(t, b, 0, 4000, 4000), W: x},
 		tensor.Attention{Z: vector(t, b, 0, q...), Stats: stats, Q: vector(t, b, 0, q...), K: vector(t, b, 0, k...), V: vector(t, b, 0, k...), Heads: h},
-		tensor.AttentionBackward{DQ: vector(t, b, 0, q...), DK: vector(t, b, 0, k...), DV: vector(t, b, 0, k...), DZ: vector(t, b, 0, q...),
-			Z: vector(t, b, 0, q...), Stats: stats, Q: vector(t, b, 0, q...), K: vector(t, b, 0, k...), V: vector(t, b, 0, k...), Heads: h},
+		tensor.AttentionBackward{
+			DQ: vector(t, b, 0, q...), DK: vector(t, b, 0, k...), DV: vector(t, b, 0, k...), DZ: vector(t, b, 0, q...),
+			Z: vector(t, b, 0, q...), Stats: stats, Q: vector(t, b, 0, q...), K: vector(t, b, 0, k...), V: vector(t, b, 0, k...), Heads: h,
+		},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		start := time.Now()

@@ -167,8 +167,10 @@ func TestGoldenAdamW(t *testing.T) {
 		grad := g.load(fmt.Sprintf("grad%d", n), 6)
 		g.run(tensor.SumSquares{Out: sums, X: grad},
 			tensor.ClipNorm{Clip: clip, Sums: sums, Max: 1},
-			tensor.AdamW{Param: param, M: m, V: v, Grad: grad, Clip: clip, LR: 0.125, Beta1: 0.875, Beta2: 0.96875,
-				Eps: 1.0 / 1024, WeightDecay: 0.0625, Step: n + 1})
+			tensor.AdamW{
+				Param: param, M: m, V: v, Grad: grad, Clip: clip, LR: 0.125, Beta1: 0.875, Beta2: 0.96875,
+				Eps: 1.0 / 1024, WeightDecay: 0.0625, Step: n + 1,
+			})
 		g.close(fmt.Sprintf("norm%d", n), g.read(clip)[:1])
 		g.equal(fmt.Sprintf("param%d", n), param)
 	}

@@ -316,8 +316,10 @@ func newAttended(g *graph, h tensor.Heads) (a attended) {
 func (a attended) streamed(g *graph, h tensor.Heads, segment *tensor.Tensor) (forward, backward []tensor.Op) {
 	stats := g.junk(h.Batch*h.Queries*h.Heads, 2)
 	return ops(tensor.Attention{Z: a.z, Stats: stats, Q: a.q, K: a.k, V: a.v, Segment: segment, Heads: h}),
-		ops(tensor.AttentionBackward{DQ: a.dq, DK: a.dk, DV: a.dv, DZ: a.dz, Z: a.z, Stats: stats,
-			Q: a.q, K: a.k, V: a.v, Segment: segment, Heads: h})
+		ops(tensor.AttentionBackward{
+			DQ: a.dq, DK: a.dk, DV: a.dv, DZ: a.dz, Z: a.z, Stats: stats,
+			Q: a.q, K: a.k, V: a.v, Segment: segment, Heads: h,
+		})
 }
 
 // stepwise is attention with the matrix of scores.

@@ -3,18 +3,24 @@ package tensor
 import "github.com/gpupeft/gpupeft/tensor/internal/gemm"
 
 func (k *task[T]) matMul(o MatMul) {
-	k.multiply(k.shared(), multiplication[T]{out: rowsOf(k.floats(o.Out), o.W.Rows()),
-		a: k.matrix(o.X), b: k.matrix(o.W).transposed(), scale: T(factor(o.Scale)), add: o.Add})
+	k.multiply(k.shared(), multiplication[T]{
+		out: rowsOf(k.floats(o.Out), o.W.Rows()),
+		a:   k.matrix(o.X), b: k.matrix(o.W).transposed(), scale: T(factor(o.Scale)), add: o.Add,
+	})
 }
 
 func (k *task[T]) matMulDX(o MatMulDX) {
-	k.multiply(k.shared(), multiplication[T]{out: rowsOf(k.floats(o.DX), o.W.Cols()),
-		a: k.matrix(o.DOut), b: k.matrix(o.W), scale: T(factor(o.Scale)), add: o.Add})
+	k.multiply(k.shared(), multiplication[T]{
+		out: rowsOf(k.floats(o.DX), o.W.Cols()),
+		a:   k.matrix(o.DOut), b: k.matrix(o.W), scale: T(factor(o.Scale)), add: o.Add,
+	})
 }
 
 func (k *task[T]) matMulDW(o MatMulDW) {
-	k.multiply(k.shared(), multiplication[T]{out: rowsOf(k.floats(o.DW), o.X.Cols()),
-		a: k.matrix(o.DOut).transposed(), b: k.matrix(o.X), scale: T(factor(o.Scale)), add: o.Add})
+	k.multiply(k.shared(), multiplication[T]{
+		out: rowsOf(k.floats(o.DW), o.X.Cols()),
+		a:   k.matrix(o.DOut).transposed(), b: k.matrix(o.X), scale: T(factor(o.Scale)), add: o.Add,
+	})
 }
 
 // multiply computes a product.

@@ -11,8 +11,10 @@ import (
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
-var floatTypes = []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0,
-	tensor.Q5_1, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K, tensor.NF4, tensor.FP4}
+var floatTypes = []tensor.DType{
+	tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0,
+	tensor.Q5_1, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K, tensor.NF4, tensor.FP4,
+}
 
 // TestPackAppends packs and unpacks behind what is there, whatever the length.
 func TestPackAppends(t *testing.T) {

@@ -103,8 +103,10 @@ func (r *Run) splitKeyGradients(p *tensor.Pass, l int, dk, dv *tensor.Tensor) {
 		all, own *tensor.Tensor
 		prefix   []*tensor.Tensor
 	}{{dk, d[RotK], x.DK}, {dv, d[V], x.DV}} {
-		p.Do(tensor.Copy{Dst: part.own, Src: part.all, Batch: r.batch.sequences, Rows: length, DstStride: length,
-			SrcStride: keys, SrcFirst: x.Tokens})
+		p.Do(tensor.Copy{
+			Dst: part.own, Src: part.all, Batch: r.batch.sequences, Rows: length, DstStride: length,
+			SrcStride: keys, SrcFirst: x.Tokens,
+		})
 		if part.prefix != nil {
 			p.Do(tensor.Copy{Dst: part.prefix[l], Src: part.all, Batch: r.batch.sequences, Rows: x.Tokens, SrcStride: keys, Add: true})
 		}

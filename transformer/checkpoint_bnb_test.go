@@ -144,8 +144,10 @@ func TestBitsAndBytesErrors(t *testing.T) {
 		"no absmax":    {replace(`"`+q+`.absmax"`, `"`+q+`.absmix"`), transformer.ErrCheckpoint, "absmax"},
 		"no map":       {replace(`"`+q+`.quant_map"`, `"`+q+`.quant_mop"`), transformer.ErrCheckpoint, "quant_map"},
 		"no nested":    {replace(`"`+q+`.nested_absmax"`, `"`+q+`.nested_absmix"`), transformer.ErrCheckpoint, "absmax"},
-		"no nested map": {replace(`"`+q+`.nested_quant_map"`, `"`+q+`.nested_quant_mop"`), transformer.ErrCheckpoint,
-			"nested_quant_map"},
+		"no nested map": {
+			replace(`"`+q+`.nested_quant_map"`, `"`+q+`.nested_quant_mop"`), transformer.ErrCheckpoint,
+			"nested_quant_map",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := maps.Clone(good)

@@ -80,10 +80,14 @@ func TestGGUFModels(t *testing.T) {
 	for kind, changes := range map[string]map[string]any{
 		"llama2": nil, "llama-linear": nil, "gemma": nil,
 		// Where the golden models have what published ones don't.
-		"llama3": {"rope_parameters": map[string]any{"rope_type": "llama3", "rope_theta": 5e5, "factor": 8, "low_freq_factor": 1,
-			"high_freq_factor": 4, "original_max_position_embeddings": 8192}},
-		"gemma2": {"query_pre_attn_scalar": 16}, "gemma3": {"query_pre_attn_scalar": 12,
-			"layer_types": slices.Repeat([]string{"sliding_attention"}, 4)},
+		"llama3": {"rope_parameters": map[string]any{
+			"rope_type": "llama3", "rope_theta": 5e5, "factor": 8, "low_freq_factor": 1,
+			"high_freq_factor": 4, "original_max_position_embeddings": 8192,
+		}},
+		"gemma2": {"query_pre_attn_scalar": 16}, "gemma3": {
+			"query_pre_attn_scalar": 12,
+			"layer_types":           slices.Repeat([]string{"sliding_attention"}, 4),
+		},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			dir := goldenDir(t, kind, changes)

@@ -139,10 +139,14 @@ var families = map[string]family{
 	"llama":   {theta: 1e4, eps: 1e-6, vocab: 32000, positions: 2048},
 	"mistral": {window: 4096, kvHeads: 8, theta: 1e4, eps: 1e-6, vocab: 32000, positions: 131072},
 	"gemma":   {gemma: true, headDim: 256, kvHeads: 16, theta: 1e4, eps: 1e-6, vocab: 256000, positions: 8192},
-	"gemma2": {gemma: true, postNorms: true, queryScalar: 256, softCaps: [2]float64{50, 30}, window: 4096, pattern: 2,
-		headDim: 256, kvHeads: 4, theta: 1e4, eps: 1e-6, vocab: 256000, positions: 8192},
-	"gemma3_text": {gemma: true, postNorms: true, qkNorm: true, queryScalar: 256, window: 4096, pattern: 6,
-		headDim: 256, heads: 8, kvHeads: 4, theta: 1e6, localTheta: 1e4, eps: 1e-6, vocab: 262208, positions: 131072},
+	"gemma2": {
+		gemma: true, postNorms: true, queryScalar: 256, softCaps: [2]float64{50, 30}, window: 4096, pattern: 2,
+		headDim: 256, kvHeads: 4, theta: 1e4, eps: 1e-6, vocab: 256000, positions: 8192,
+	},
+	"gemma3_text": {
+		gemma: true, postNorms: true, qkNorm: true, queryScalar: 256, window: 4096, pattern: 6,
+		headDim: 256, heads: 8, kvHeads: 4, theta: 1e6, localTheta: 1e4, eps: 1e-6, vocab: 262208, positions: 131072,
+	},
 	ToyKind: {toy: true, theta: 1e4, eps: 1e-6},
 }
 
@@ -289,8 +293,14 @@ func (c *Config) check(layers int) error {
 		name  string
 		value int
 	}{
-		{"vocab_size", c.VocabSize}, {"hidden_size", c.Hidden}, {"intermediate_size", width}, {"num_hidden_layers", layers},
-		{"num_attention_heads", c.Heads}, {"num_key_value_heads", c.KVHeads}, {"head_dim", c.HeadDim}, {"max_position_embeddings", c.MaxPositions},
+		{"vocab_size", c.VocabSize},
+		{"hidden_size", c.Hidden},
+		{"intermediate_size", width},
+		{"num_hidden_layers", layers},
+		{"num_attention_heads", c.Heads},
+		{"num_key_value_heads", c.KVHeads},
+		{"head_dim", c.HeadDim},
+		{"max_position_embeddings", c.MaxPositions},
 	} {
 		if field.value < 1 || field.value > most {
 			return fmt.Errorf("%s is %d: %w", field.name, field.value, ErrCheckpoint)

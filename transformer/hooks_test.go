@@ -143,8 +143,12 @@ func TestBackwardFromErrors(t *testing.T) {
 		}
 	}
 	yes := func(transformer.Site) bool { return true }
-	for _, o := range []transformer.RunOptions{{Batch: 1, Length: 1, Layers: 4}, {Batch: 1, Length: 1, Layers: -1},
-		{Batch: 1, Length: 1, Layers: 1, Train: true}, {Batch: 1, Length: 1, HeadsOnly: true, Train: true}} {
+	for _, o := range []transformer.RunOptions{
+		{Batch: 1, Length: 1, Layers: 4},
+		{Batch: 1, Length: 1, Layers: -1},
+		{Batch: 1, Length: 1, Layers: 1, Train: true},
+		{Batch: 1, Length: 1, HeadsOnly: true, Train: true},
+	} {
 		if _, err := m.NewRun(o); !errors.Is(err, transformer.ErrInput) {
 			t.Errorf("%+v: got %v", o, err)
 		}
@@ -213,8 +217,10 @@ func TestSites(t *testing.T) {
 		}
 		seen[s.String()] = true
 	}
-	for _, name := range []string{"", "blocks", "blocks.1", "blocks.x.hook_resid_pre", "blocks.-1.hook_resid_pre", "blocks.0.hook_embed", "hook_resid_pre",
-		"blocks.0.unembed.hook_in"} {
+	for _, name := range []string{
+		"", "blocks", "blocks.1", "blocks.x.hook_resid_pre", "blocks.-1.hook_resid_pre", "blocks.0.hook_embed", "hook_resid_pre",
+		"blocks.0.unembed.hook_in",
+	} {
 		if s, err := transformer.ParseSite(name); !errors.Is(err, transformer.ErrInput) {
 			t.Errorf("%q: read as %v, %v", name, s, err)
 		}

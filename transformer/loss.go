@@ -48,8 +48,10 @@ func (r *Run) Loss(ctx context.Context) (Loss, error) {
 	r.unembed(p, m)
 	for _, pt := range parts {
 		pt.project(r, p, view(h.norm, m, c.Hidden))
-		p.Do(tensor.CrossEntropy{Stats: view(h.stats, m, tensor.StatsWidth), Logits: pt.logits, Targets: view(h.targets, m),
-			First: pt.first, SoftCap: c.FinalSoftCap})
+		p.Do(tensor.CrossEntropy{
+			Stats: view(h.stats, m, tensor.StatsWidth), Logits: pt.logits, Targets: view(h.targets, m),
+			First: pt.first, SoftCap: c.FinalSoftCap,
+		})
 	}
 	if err := p.Submit(ctx); err != nil {
 		return Loss{}, err
@@ -190,8 +192,10 @@ func (r *Run) lossBackward(p *tensor.Pass, scale float32) {
 		if len(parts) > 1 {
 			pt.project(r, p, norm)
 		}
-		p.Do(tensor.CrossEntropyBackward{Logits: pt.logits, Stats: view(h.stats, m, tensor.StatsWidth), Targets: view(h.targets, m),
-			First: pt.first, SoftCap: c.FinalSoftCap, Scale: scale})
+		p.Do(tensor.CrossEntropyBackward{
+			Logits: pt.logits, Stats: view(h.stats, m, tensor.StatsWidth), Targets: view(h.targets, m),
+			First: pt.first, SoftCap: c.FinalSoftCap, Scale: scale,
+		})
 		r.unembedBackward(p, pt, pt.logits, m)
 	}
 	r.finalNormBackward(p, m)

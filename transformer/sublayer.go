@@ -227,8 +227,10 @@ func (r *Run) attendBackward(p *tensor.Pass, l int) {
 		}
 		p.Do(tensor.AttentionScoresBackward{DQ: d[RotQ], DK: dk, DScores: d[Scores], Scores: a[Scores], Q: a[RotQ], K: k, Heads: h})
 	} else {
-		p.Do(tensor.AttentionBackward{DQ: d[RotQ], DK: dk, DV: dv, DZ: d[Z], Z: a[AttnZ], Stats: view(a[AttnStats], r.tokens()*h.Heads, 2),
-			Q: a[RotQ], K: k, V: v, Segment: r.segments(), Heads: h})
+		p.Do(tensor.AttentionBackward{
+			DQ: d[RotQ], DK: dk, DV: dv, DZ: d[Z], Z: a[AttnZ], Stats: view(a[AttnStats], r.tokens()*h.Heads, 2),
+			Q: a[RotQ], K: k, V: v, Segment: r.segments(), Heads: h,
+		})
 	}
 	r.splitKeyGradients(p, l, dk, dv)
 	for _, ad := range r.adapters.attention[l] {

@@ -31,12 +31,16 @@ func (c *Checkpoint) WriteGGUF(w io.Writer, tokenizer []gguf.KV) error {
 		case c.Config.NormOffset != 0 && len(s.Shape) == 1:
 			s.Rows = added(s, 1)
 		}
-		tensors = append(tensors, gguf.Tensor{Name: ggufName(c.Config, name), DType: s.DType, Shape: s.Shape,
-			Stream: func(w io.Writer) error { return s.write(w, func(piece []byte) []byte { return piece }) }})
+		tensors = append(tensors, gguf.Tensor{
+			Name: ggufName(c.Config, name), DType: s.DType, Shape: s.Shape,
+			Stream: func(w io.Writer) error { return s.write(w, func(piece []byte) []byte { return piece }) },
+		})
 	})
 	if factors := ropeDivisors(c.Config); factors != nil {
-		tensors = slices.Insert(tensors, 1, gguf.Tensor{Name: ropeFreqs, DType: tensor.F32, Shape: []int{len(factors)},
-			Data: tensor.Pack(nil, tensor.F32, factors)})
+		tensors = slices.Insert(tensors, 1, gguf.Tensor{
+			Name: ropeFreqs, DType: tensor.F32, Shape: []int{len(factors)},
+			Data: tensor.Pack(nil, tensor.F32, factors),
+		})
 	}
 	return gguf.Write(w, meta, tensors)
 }

@@ -21,8 +21,10 @@ func (c *Checkpoint) WriteSafetensors(w io.Writer) error {
 		case s.refuse != nil:
 			return fmt.Errorf("tensor %q: %w", name, s.refuse)
 		case plain:
-			tensors = append(tensors, safetensors.Tensor{Name: name, DType: dt, Shape: s.Shape,
-				Stream: func(w io.Writer) error { return s.write(w, func(piece []byte) []byte { return piece }) }})
+			tensors = append(tensors, safetensors.Tensor{
+				Name: name, DType: dt, Shape: s.Shape,
+				Stream: func(w io.Writer) error { return s.write(w, func(piece []byte) []byte { return piece }) },
+			})
 		case s.DType == tensor.NF4 || s.DType == tensor.FP4:
 			tensors = append(tensors, bnbParts(name, s)...)
 		default:

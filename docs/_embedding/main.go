@@ -93,8 +93,10 @@ func train(ctx context.Context, w io.Writer, model *transformer.Model, words *to
 	}
 	defer files.Close()
 	const batch = 8
-	r, err := model.NewRun(transformer.RunOptions{Batch: batch, Length: max(files.Train.Longest(), files.Valid.Longest()),
-		Train: true, Adapters: []transformer.Adapter{lora}})
+	r, err := model.NewRun(transformer.RunOptions{
+		Batch: batch, Length: max(files.Train.Longest(), files.Valid.Longest()),
+		Train: true, Adapters: []transformer.Adapter{lora},
+	})
 	if err != nil {
 		return err
 	}

@@ -235,8 +235,10 @@ func (b *Browser) Shot(selector, file string) {
 		b.t.Fatal(err)
 	}
 	var picture struct{ Data string }
-	b.Call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true,
-		"clip": map[string]any{"x": box.X - 8, "y": box.Y - 8, "width": box.W + 16, "height": box.H + 16, "scale": 1}}, &picture)
+	b.Call("Page.captureScreenshot", map[string]any{
+		"captureBeyondViewport": true,
+		"clip":                  map[string]any{"x": box.X - 8, "y": box.Y - 8, "width": box.W + 16, "height": box.H + 16, "scale": 1},
+	}, &picture)
 	data, err := base64.StdEncoding.DecodeString(picture.Data)
 	if err == nil {
 		err = os.WriteFile(file, data, 0o644)

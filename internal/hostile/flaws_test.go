@@ -96,9 +96,17 @@ func (f *files) ggufFlaws() []flaw {
 		return b.Bytes()
 	}
 	llama := func(key string, value any) []byte {
-		kvs := []gguf.KV{{Key: "general.architecture", Value: "llama"}, {Key: "llama.block_count", Value: uint32(1)}, {Key: "llama.context_length", Value: uint32(8)},
-			{Key: "llama.embedding_length", Value: uint32(8)}, {Key: "llama.feed_forward_length", Value: uint32(8)}, {Key: "llama.attention.head_count", Value: uint32(2)},
-			{Key: "llama.attention.head_count_kv", Value: uint32(2)}, {Key: "llama.attention.layer_norm_rms_epsilon", Value: float32(1e-5)}, {Key: "llama.vocab_size", Value: uint32(8)}}
+		kvs := []gguf.KV{
+			{Key: "general.architecture", Value: "llama"},
+			{Key: "llama.block_count", Value: uint32(1)},
+			{Key: "llama.context_length", Value: uint32(8)},
+			{Key: "llama.embedding_length", Value: uint32(8)},
+			{Key: "llama.feed_forward_length", Value: uint32(8)},
+			{Key: "llama.attention.head_count", Value: uint32(2)},
+			{Key: "llama.attention.head_count_kv", Value: uint32(2)},
+			{Key: "llama.attention.layer_norm_rms_epsilon", Value: float32(1e-5)},
+			{Key: "llama.vocab_size", Value: uint32(8)},
+		}
 		kvs = slices.DeleteFunc(kvs, func(kv gguf.KV) bool { return kv.Key == key })
 		if value != nil {
 			kvs = append(kvs, gguf.KV{Key: key, Value: value})
@@ -203,8 +211,10 @@ func (f *files) otherFlaws(t *testing.T) []flaw {
 		{"GO-2025-3559", "no heads to divide by", edited(`"num_key_value_heads":1`, `"num_key_value_heads":-1`), config, "num_key_value_heads"},
 		{"GO-2025-3557", "2^24 layers", edited(`"num_hidden_layers":2`, `"num_hidden_layers":16777216`), config, "num_hidden_layers"},
 		{"GO-2025-3557", "an adapter of rank 2^31", f.byName("lora weights"), adapter(`{"peft_type":"LORA","r":2147483648,"target_modules":["q_proj","down_proj"]}`, "adapter_model.safetensors"), ""},
-		{"config", "the root of a negative number", bytes.Replace(f.byName("gemma2 config.json"), []byte(`"query_pre_attn_scalar":24`), []byte(`"query_pre_attn_scalar":-24`), 1),
-			config, "query_pre_attn_scalar"},
+		{
+			"config", "the root of a negative number", bytes.Replace(f.byName("gemma2 config.json"), []byte(`"query_pre_attn_scalar":24`), []byte(`"query_pre_attn_scalar":-24`), 1),
+			config, "query_pre_attn_scalar",
+		},
 		{"CVE-2025-52566", "tokens that the model hasn't", []byte(`{"input_ids":[1,4294967297],"labels":[1,2]}`), rows, "input_ids"},
 		{"CVE-2025-52566", "tokens below 0", []byte(`{"input_ids":[1,-2],"labels":[1,2]}`), rows, ""},
 		{"path traversal", "shards in the parent directory", []byte(`{"weight_map":{"a":"../model.safetensors"}}`), index, "../model.safetensors"},

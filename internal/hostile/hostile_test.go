@@ -288,8 +288,11 @@ func (f *files) addTemplate() {
 
 func (f *files) addAdapters(t *testing.T) {
 	for _, c := range []peft.Config{
-		peft.LoRAConfig{Rank: 2, Alpha: 4, Targets: peft.Named("q_proj", "down_proj")}, peft.PromptConfig{Tokens: 2}, peft.PrefixConfig{Tokens: 2},
-		peft.AdaptionConfig{Tokens: 2, Layers: 1}, peft.IA3Config{},
+		peft.LoRAConfig{Rank: 2, Alpha: 4, Targets: peft.Named("q_proj", "down_proj")},
+		peft.PromptConfig{Tokens: 2},
+		peft.PrefixConfig{Tokens: 2},
+		peft.AdaptionConfig{Tokens: 2, Layers: 1},
+		peft.IA3Config{},
 	} {
 		a, err := peft.New(t.Context(), f.model, c)
 		must(t, err)
@@ -314,11 +317,16 @@ func (f *files) addData(t *testing.T) {
 	must(t, err)
 	o := data.Options{Tokens: f.tokenizer, Vocab: f.model.Config.VocabSize, MaxLength: 128, Template: template}
 	for _, s := range []struct{ name, row string }{
-		{"text.jsonl", `{"text":"a film of %d minutes"}` + "\n"}, {"completion.jsonl", `{"prompt":"is it %d?","completion":"yes"}` + "\n"},
-		{"alpaca.jsonl", `{"instruction":"say","input":"%d","output":"ok"}` + "\n"}, {"classes.jsonl", `{"text":"good %d","label":"a"}` + "\n"},
+		{"text.jsonl", `{"text":"a film of %d minutes"}` + "\n"},
+		{"completion.jsonl", `{"prompt":"is it %d?","completion":"yes"}` + "\n"},
+		{"alpaca.jsonl", `{"instruction":"say","input":"%d","output":"ok"}` + "\n"},
+		{"classes.jsonl", `{"text":"good %d","label":"a"}` + "\n"},
 		{"chat.jsonl", `{"messages":[{"role":"user","content":"%d"},{"role":"assistant","content":"b"}]}` + "\n"},
-		{"choices.jsonl", `{"question":"%d","choices":["a","b","c"],"answer":1}` + "\n"}, {"ids.jsonl", `{"input_ids":[1,2,%d],"labels":[-100,2,3]}` + "\n"},
-		{"text.txt", "Line %d of a text.\r\n"}, {"table.csv", "\"a, %d\",yes\n"}, {"table.tsv", "a %d\tyes\n"},
+		{"choices.jsonl", `{"question":"%d","choices":["a","b","c"],"answer":1}` + "\n"},
+		{"ids.jsonl", `{"input_ids":[1,2,%d],"labels":[-100,2,3]}` + "\n"},
+		{"text.txt", "Line %d of a text.\r\n"},
+		{"table.csv", "\"a, %d\",yes\n"},
+		{"table.tsv", "a %d\tyes\n"},
 	} {
 		var good strings.Builder
 		good.WriteString(map[string]string{"table.csv": "prompt,completion\n", "table.tsv": "prompt\tcompletion\n"}[s.name])

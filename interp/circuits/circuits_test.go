@@ -67,9 +67,15 @@ func TestMax(t *testing.T) {
 		value       float64
 		least, most float64
 	}{
-		{"accuracy", r.Accuracy, 0.97, 1}, {"without head", r.Ablated, 0, 0.4}, {"attention on the largest", r.AttentionOnMax, 0.8, 1},
-		{"singular values", r.Rank1, 50, 1e9}, {"slope", r.Slope, 0.5, 10}, {"order", r.LeastOrder, 0.95, 1}, {"copying", r.Copying, 0.95, 1},
-		{"diagonal", r.Diagonal, 0.7, 1}, {"range of positions", r.PositionRange / r.QKRange, 0, 0.1},
+		{"accuracy", r.Accuracy, 0.97, 1},
+		{"without head", r.Ablated, 0, 0.4},
+		{"attention on the largest", r.AttentionOnMax, 0.8, 1},
+		{"singular values", r.Rank1, 50, 1e9},
+		{"slope", r.Slope, 0.5, 10},
+		{"order", r.LeastOrder, 0.95, 1},
+		{"copying", r.Copying, 0.95, 1},
+		{"diagonal", r.Diagonal, 0.7, 1},
+		{"range of positions", r.PositionRange / r.QKRange, 0, 0.1},
 	} {
 		if !(x.value >= x.least && x.value <= x.most) {
 			t.Errorf("%s: %v, want %v to %v", x.name, x.value, x.least, x.most)
@@ -218,9 +224,12 @@ func TestInduction(t *testing.T) {
 		value       float64
 		least, most float64
 	}{
-		{"accuracy", r.Accuracy, 0.9, 1}, {"loss of accuracy without the earlier head", r.Accuracy - r.WithoutHead[0][r.Earlier.Head], 0.1, 1},
-		{"previous", r.Previous[0][r.Earlier.Head] / r.PreviousBaseline, 1.4, 9}, {"induction", r.Induction[1][r.Later.Head] / r.InductionBaseline, 3, 99},
-		{"matching", r.Matching, 0.5, 1}, {"copying", r.Copying[1][r.Later.Head], 0.8, 1},
+		{"accuracy", r.Accuracy, 0.9, 1},
+		{"loss of accuracy without the earlier head", r.Accuracy - r.WithoutHead[0][r.Earlier.Head], 0.1, 1},
+		{"previous", r.Previous[0][r.Earlier.Head] / r.PreviousBaseline, 1.4, 9},
+		{"induction", r.Induction[1][r.Later.Head] / r.InductionBaseline, 3, 99},
+		{"matching", r.Matching, 0.5, 1},
+		{"copying", r.Copying[1][r.Later.Head], 0.8, 1},
 	} {
 		if !(x.value >= x.least && x.value <= x.most) {
 			t.Errorf("%s: %v, want %v to %v", x.name, x.value, x.least, x.most)

@@ -55,8 +55,10 @@ func (n Induction) Task() (Task, error) {
 		return Task{}, err
 	}
 	return Task{
-		Toy: transformer.Toy{Vocab: n.Vocab, Positions: n.Length, Width: n.Width, Layers: 2, Heads: n.Heads, HeadDim: n.Width / n.Heads,
-			Norm: "none", Position: "learned"},
+		Toy: transformer.Toy{
+			Vocab: n.Vocab, Positions: n.Length, Width: n.Width, Layers: 2, Heads: n.Heads, HeadDim: n.Width / n.Heads,
+			Norm: "none", Position: "learned",
+		},
 		Deviation: 0.8 / math.Sqrt(float64(n.Width)),
 		Batch:     func(rng *rand.Rand) transformer.Batch { return n.rounds(rng, n.Batch) },
 		Size:      n.Batch, Length: n.Length,

@@ -67,8 +67,10 @@ func (r *InductionReport) Maps() []view.Matrix {
 
 // attention is the section with the sample's patterns.
 func (r *InductionReport) attention() view.Attention {
-	return view.Attention{Title: "A sequence", Tokens: ids(r.Sample), Heads: r.Example.Heads, Patterns: r.Patterns, Layer: r.Later.Layer, Head: r.Later.Head,
-		About: fmt.Sprintf("Patterns of all heads. %v looks at the token before. In second rounds, %v looks at what came after the present token in the first.", r.Earlier, r.Later)}
+	return view.Attention{
+		Title: "A sequence", Tokens: ids(r.Sample), Heads: r.Example.Heads, Patterns: r.Patterns, Layer: r.Later.Layer, Head: r.Later.Head,
+		About: fmt.Sprintf("Patterns of all heads. %v looks at the token before. In second rounds, %v looks at what came after the present token in the first.", r.Earlier, r.Later),
+	}
 }
 
 // Remarks implements Report.
@@ -117,10 +119,14 @@ func (r *InductionReport) Page(losses []float64) view.Page {
 			{Name: "accuracy without", About: "Share of right answers without the head.", Values: singles(r.WithoutHead)},
 		}},
 		r.graph(),
-		view.Maps{Title: "Matching", Maps: maps[:1],
-			About: fmt.Sprintf("The score that %v, at a token (row), gives to a place behind a token (column), through what %v writes there. The diagonal stands out: it looks at places behind the token that it is at.", r.Later, r.Earlier)},
-		view.Maps{Title: "OV", Maps: maps[1:2],
-			About: fmt.Sprintf("What looking at a token (row) adds to the logit of each answer (column) through %v. It copies: what it looks at is said.", r.Later)},
+		view.Maps{
+			Title: "Matching", Maps: maps[:1],
+			About: fmt.Sprintf("The score that %v, at a token (row), gives to a place behind a token (column), through what %v writes there. The diagonal stands out: it looks at places behind the token that it is at.", r.Later, r.Earlier),
+		},
+		view.Maps{
+			Title: "OV", Maps: maps[1:2],
+			About: fmt.Sprintf("What looking at a token (row) adds to the logit of each answer (column) through %v. It copies: what it looks at is said.", r.Later),
+		},
 		r.attention())
 	return p
 }
@@ -138,8 +144,10 @@ func singles(t interp.Table) [][]float32 {
 
 // graph shows which heads read which.
 func (r *InductionReport) graph() view.Section {
-	g := view.Graph{Title: "K-composition", Unit: "over random",
-		About: "How strongly the keys of each head of the second layer read what each of the first has written, from weights alone, less what random matrices have."}
+	g := view.Graph{
+		Title: "K-composition", Unit: "over random",
+		About: "How strongly the keys of each head of the second layer read what each of the first has written, from weights alone, less what random matrices have.",
+	}
 	for l := range 2 {
 		for h := range r.Example.Heads {
 			g.Nodes = append(g.Nodes, view.Node{Name: interp.HeadAt{Layer: l, Head: h}.String(), Row: 2*l + 1, Kind: "head"})

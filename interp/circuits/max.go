@@ -55,8 +55,10 @@ func (m Max) Task() (Task, error) {
 		return Task{}, err
 	}
 	return Task{
-		Toy: transformer.Toy{Vocab: m.Vocab, Positions: m.Numbers, Width: m.Width, Layers: 1, Heads: 1, HeadDim: m.Width,
-			Norm: "none", Position: "learned"},
+		Toy: transformer.Toy{
+			Vocab: m.Vocab, Positions: m.Numbers, Width: m.Width, Layers: 1, Heads: 1, HeadDim: m.Width,
+			Norm: "none", Position: "learned",
+		},
 		Deviation: 0.8 / math.Sqrt(float64(m.Width)),
 		Batch:     func(rng *rand.Rand) transformer.Batch { return m.lists(rng, m.Batch) },
 		Size:      m.Batch, Length: m.Numbers,

@@ -84,17 +84,25 @@ func (r *MaxReport) Page(losses []float64) view.Page {
 	maps := r.Maps()
 	p.Sections = append([]view.Section{table(r.Numbers())}, curve(losses)...)
 	p.Sections = append(p.Sections,
-		view.Maps{Title: "QK: what is looked at", Maps: maps[:1],
-			About: "The score that a number in the last place (row) gives to a number anywhere (column), positions averaged. All rows grow to the right: whatever the last number is, larger ones get more attention. A softmax of steps of about 1 nearly takes the largest."},
-		view.Maps{Title: "OV: what is said", Maps: maps[1:2],
-			About: "What looking at a number (row) adds to the logit of each answer (column). The diagonal stands out: the number that is looked at is said. The head copies."},
-		view.Maps{Title: "What doesn't matter", Maps: maps[2:],
+		view.Maps{
+			Title: "QK: what is looked at", Maps: maps[:1],
+			About: "The score that a number in the last place (row) gives to a number anywhere (column), positions averaged. All rows grow to the right: whatever the last number is, larger ones get more attention. A softmax of steps of about 1 nearly takes the largest.",
+		},
+		view.Maps{
+			Title: "OV: what is said", Maps: maps[1:2],
+			About: "What looking at a number (row) adds to the logit of each answer (column). The diagonal stands out: the number that is looked at is said. The head copies.",
+		},
+		view.Maps{
+			Title: "What doesn't matter", Maps: maps[2:],
 			About: fmt.Sprintf("What the place of a key adds to its score, over a range of %s where the numbers' is %s; and what the last number adds to the logits past the head, over %s where the head's is %s.",
-				Digits(r.PositionRange), Digits(r.QKRange), Digits(r.DirectRange), Digits(r.OVRange))},
+				Digits(r.PositionRange), Digits(r.QKRange), Digits(r.DirectRange), Digits(r.OVRange)),
+		},
 		r.gapBars(), r.singularLines())
 	for i, s := range r.Samples[:min(3, len(r.Samples))] {
-		p.Sections = append(p.Sections, view.Attention{Title: fmt.Sprintf("List %d", i+1), Tokens: ids(s.List), Heads: 1, Patterns: [][]float32{s.Pattern},
-			About: fmt.Sprintf("The last row is what counts. The answer is %d.", s.Guess)})
+		p.Sections = append(p.Sections, view.Attention{
+			Title: fmt.Sprintf("List %d", i+1), Tokens: ids(s.List), Heads: 1, Patterns: [][]float32{s.Pattern},
+			About: fmt.Sprintf("The last row is what counts. The answer is %d.", s.Guess),
+		})
 	}
 	return p
 }

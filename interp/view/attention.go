@@ -55,8 +55,10 @@ func (a Attention) section() (heading, any, error) {
 		}
 		layers = append(layers, packed)
 	}
-	return h, map[string]any{"tokens": labels(a.Tokens), "heads": a.Heads, "queries": queries, "bits": bits,
-		"layers": layers, "group": a.Group, "layer": a.Layer, "head": a.Head}, nil
+	return h, map[string]any{
+		"tokens": labels(a.Tokens), "heads": a.Heads, "queries": queries, "bits": bits,
+		"layers": layers, "group": a.Group, "layer": a.Layer, "head": a.Head,
+	}, nil
 }
 
 // pack writes the weights that a query may see, row after row, as fractions of 255 or
@@ -95,8 +97,10 @@ func (a Attention) Matrix(layer, head int) (Matrix, error) {
 	tokens := labels(a.Tokens)
 	keys := len(tokens)
 	queries := len(a.Patterns[layer]) / (a.Heads * keys)
-	m := Matrix{Title: fmt.Sprintf("L%dH%d", layer, head), RowName: "from (query)", ColumnName: "to (key)",
-		Rows: tokens[keys-queries:], Columns: tokens, Max: 1}
+	m := Matrix{
+		Title: fmt.Sprintf("L%dH%d", layer, head), RowName: "from (query)", ColumnName: "to (key)",
+		Rows: tokens[keys-queries:], Columns: tokens, Max: 1,
+	}
 	for q := range queries {
 		row := append([]float32(nil), a.Patterns[layer][(head*queries+q)*keys:][:keys]...)
 		for k := keys - queries + q + 1; k < keys; k++ {

@@ -67,8 +67,10 @@ func (m Maps) section() (heading, any, error) {
 		}
 		b := x.scale()
 		common = bounds{min(common.Low, b.Low), max(common.High, b.High)}
-		all = append(all, drawn{visible(x.Title, maxTitle), visible(x.RowName, maxLabel), visible(x.ColumnName, maxLabel), axis(x.Rows, len(x.Values)), axis(x.Columns, len(x.Values[0])),
-			grid(x.Values), b, x.Baseline, x.Group})
+		all = append(all, drawn{
+			visible(x.Title, maxTitle), visible(x.RowName, maxLabel), visible(x.ColumnName, maxLabel), axis(x.Rows, len(x.Values)), axis(x.Columns, len(x.Values[0])),
+			grid(x.Values), b, x.Baseline, x.Group,
+		})
 	}
 	if m.Same {
 		for i := range all {

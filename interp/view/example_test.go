@@ -17,12 +17,14 @@ func ExampleHTML() {
 		1, 0, 0, 0,
 		.5, .5, 0, 0,
 		.33, .33, .34, 0,
-		.25, .25, .25, .25}
+		.25, .25, .25, .25,
+	}
 	previous := []float32{
 		1, 0, 0, 0,
 		1, 0, 0, 0,
 		0, 1, 0, 0,
-		0, 0, 1, 0}
+		0, 0, 1, 0,
+	}
 	page := view.Page{
 		Title: "A small model",
 		Facts: []view.Fact{{Name: "prompt", Value: "Bilbo was the one"}},
@@ -32,8 +34,10 @@ func ExampleHTML() {
 				Values:   [][]float32{{0.36, 1}, {0.36, 0.36}}, // [layer][head]
 				Baseline: 0.36, Threshold: 0.4,
 			}}},
-			view.Attention{Title: "Attention", Tokens: []string{"Bilbo", " was", " the", " one"}, Heads: 2,
-				Patterns: [][]float32{append(append([]float32{}, uniform...), previous...), append(append([]float32{}, uniform...), uniform...)}},
+			view.Attention{
+				Title: "Attention", Tokens: []string{"Bilbo", " was", " the", " one"}, Heads: 2,
+				Patterns: [][]float32{append(append([]float32{}, uniform...), previous...), append(append([]float32{}, uniform...), uniform...)},
+			},
 		},
 	}
 	dir, err := os.MkdirTemp("", "view")
@@ -62,14 +66,18 @@ func Example_comparison() {
 			view.Scores{Title: "Heads", Runs: []string{"base", "tuned"}, Scores: []view.Score{
 				{Name: "induction", Values: [][]float32{{0, 0.1}, {0.9, 0}}, Second: [][]float32{{0, 0.1}, {0.4, 0.3}}},
 			}},
-			view.Lines{Title: "Divergence by layer", XName: "layer", YName: "KL, nats", X: []string{"0", "1"},
-				Series: []view.Series{{Name: "mean over positions", Values: []float32{0.01, 0.4}}}},
+			view.Lines{
+				Title: "Divergence by layer", XName: "layer", YName: "KL, nats", X: []string{"0", "1"},
+				Series: []view.Series{{Name: "mean over positions", Values: []float32{0.01, 0.4}}},
+			},
 			view.Maps{Title: "Attention to the prompt", Same: true, Maps: []view.Matrix{
 				{Title: "layer 0", RowName: "head", ColumnName: "virtual token", Values: [][]float32{{0.1, 0.2}, {0, 0}}},
 				{Title: "layer 1", RowName: "head", ColumnName: "virtual token", Values: [][]float32{{0.5, 0.1}, {0, 0.3}}},
 			}},
-			view.Table{Title: "Nearest tokens", Columns: []string{"virtual token", "nearest", "cosine"},
-				Rows: [][]string{{"0", view.Label(" good"), "0.83"}, {"1", view.Label(" bad"), "0.71"}}},
+			view.Table{
+				Title: "Nearest tokens", Columns: []string{"virtual token", "nearest", "cosine"},
+				Rows: [][]string{{"0", view.Label(" good"), "0.83"}, {"1", view.Label(" bad"), "0.71"}},
+			},
 		},
 	}
 	var b bytes.Buffer

@@ -73,8 +73,10 @@ func TestPNG(t *testing.T) {
 	if a, b := once.Bounds().Dx(), twice.Bounds().Dx(); b < 2*a-4 || b > 2*a+4 {
 		t.Errorf("%d pixels, and %d at twice the scale", a, b)
 	}
-	picture(t, "tokens", view.Matrix{Title: "Текст, 日本 and \u202e", RowName: "from", ColumnName: "to", Rows: []string{"a", "·日本語", strings.Repeat("long ", 30)},
-		Columns: []string{"·naïve", "·Ελλ", "x"}, Values: [][]float32{{100, 2000, 3}, {4, 50, 6}, {70, 8, 9}}}, view.PNGOptions{})
+	picture(t, "tokens", view.Matrix{
+		Title: "Текст, 日本 and \u202e", RowName: "from", ColumnName: "to", Rows: []string{"a", "·日本語", strings.Repeat("long ", 30)},
+		Columns: []string{"·naïve", "·Ελλ", "x"}, Values: [][]float32{{100, 2000, 3}, {4, 50, 6}, {70, 8, 9}},
+	}, view.PNGOptions{})
 	picture(t, "one", view.Matrix{Values: [][]float32{{0}}}, view.PNGOptions{Scale: 1, Cell: 3})
 }
 
@@ -166,7 +168,8 @@ func TestTerminalColours(t *testing.T) {
 func TestPatternMatrix(t *testing.T) {
 	a := view.Attention{Tokens: []string{"x", "", " y"}, Heads: 2, Patterns: [][]float32{{
 		0.5, 0.5, 0, 0.2, 0.3, 0.5,
-		0.25, 0.75, 0, 0.125, 0.125, 0.75}}} // [2 heads, 2 queries, 3 keys]
+		0.25, 0.75, 0, 0.125, 0.125, 0.75,
+	}}} // [2 heads, 2 queries, 3 keys]
 	m, err := a.Matrix(0, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -43,9 +43,11 @@ func TestLabel(t *testing.T) {
 
 // hostile makes strings of the pieces that break pages, terminals and encodings.
 func hostile(rng *rand.Rand) string {
-	pieces := []string{"</script>", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--", "-->", "]]>", "<![CDATA[", "</style>", "</title>",
+	pieces := []string{
+		"</script>", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--", "-->", "]]>", "<![CDATA[", "</style>", "</title>",
 		`"`, "'", "`", "&lt;", "&", "<", ">", "\\", "\x00", "\x1b[2J", "\u2028", "\u2029", "\u202e", "\u2066", "\ufeff", "\xff", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-		"${alert(1)}", "{{.}}", "javascript:alert(1)", " onload=alert(1) ", "%3C", "\\u003c", "日本", "é", "👍🏽", "\n", "\r\n", "\t", " ", "a", "__proto__", "constructor"}
+		"${alert(1)}", "{{.}}", "javascript:alert(1)", " onload=alert(1) ", "%3C", "\\u003c", "日本", "é", "👍🏽", "\n", "\r\n", "\t", " ", "a", "__proto__", "constructor",
+	}
 	var b strings.Builder
 	for range 1 + rng.IntN(6) {
 		if rng.IntN(4) == 0 {

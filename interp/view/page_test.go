@@ -70,8 +70,10 @@ func pageOf(s string) view.Page {
 			view.Scores{Title: s, About: s, Runs: []string{s, s + s}, Scores: []view.Score{{Name: s, About: s, Values: one, Second: one}, {Name: s, Values: one, Second: one}}},
 			view.Attention{Title: s, About: s, Tokens: tokens, Heads: 1, Patterns: [][]float32{{1, 0, 0, 0.5, 0.5, 0, 0, 0.25, 0.75}}},
 			view.Text{Title: s, About: s, Tokens: tokens, Series: []view.Series{{Name: s, Values: one[0]}, {Name: s, Values: one[0]}}},
-			view.Lens{Title: s, About: s, Tokens: tokens, Layers: []string{s}, Targets: tokens, Probability: [][]float32{{0, 1, 0.5}},
-				Top: [][][]view.Candidate{{{{Token: s, Probability: 1}}, {{Token: s, Probability: 1}}, {{Token: s, Probability: 1}}}}},
+			view.Lens{
+				Title: s, About: s, Tokens: tokens, Layers: []string{s}, Targets: tokens, Probability: [][]float32{{0, 1, 0.5}},
+				Top: [][][]view.Candidate{{{{Token: s, Probability: 1}}, {{Token: s, Probability: 1}}, {{Token: s, Probability: 1}}}},
+			},
 			view.Bars{Title: s, About: s, Unit: s, Names: tokens, Values: one[0]},
 			view.Lines{Title: s, About: s, XName: s, YName: s, X: tokens, Series: []view.Series{{Name: s, Values: one[0]}}},
 			view.Maps{Title: s, About: s, Maps: []view.Matrix{{Title: s, RowName: s, ColumnName: s, Rows: []string{s}, Columns: tokens, Values: one}}},

@@ -74,8 +74,10 @@ func newPicture(m Matrix, o PNGOptions) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &picture{m: m, theme: light, bounds: m.scale(), text: text, scale: o.Scale,
-		rows: axis(m.Rows, len(m.Values)), columns: axis(m.Columns, len(m.Values[0]))}
+	p := &picture{
+		m: m, theme: light, bounds: m.scale(), text: text, scale: o.Scale,
+		rows: axis(m.Rows, len(m.Values)), columns: axis(m.Columns, len(m.Values[0])),
+	}
 	if o.Dark {
 		p.theme = dark
 	}

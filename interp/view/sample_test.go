@@ -107,8 +107,12 @@ func samplePage() view.Page {
 	dla := noise(layers, heads, 0.2, 1)
 	return view.Page{
 		Title: "Heads of a model of 12 layers",
-		Facts: []view.Fact{{Name: "model", Value: "sample, 12 layers × 12 heads"}, {Name: "tokens", Value: fmt.Sprint(n)},
-			{Name: "device", Value: "cpu"}, {Name: "seed", Value: "0"}},
+		Facts: []view.Fact{
+			{Name: "model", Value: "sample, 12 layers × 12 heads"},
+			{Name: "tokens", Value: fmt.Sprint(n)},
+			{Name: "device", Value: "cpu"},
+			{Name: "seed", Value: "0"},
+		},
 		Warnings: []string{"These numbers are made up: this page shows how pages look."},
 		Sections: []view.Section{
 			view.Scores{Title: "Scores of heads", About: "What each head’s attention pattern does, as a mean over the sequence.", Group: 3, Scores: []view.Score{
@@ -119,12 +123,16 @@ func samplePage() view.Page {
 			}},
 			view.Attention{Title: "Attention", About: "What each token attends to.", Tokens: tokens, Heads: heads, Patterns: patterns, Group: 3, Layer: 2, Head: 1},
 			view.Text{Title: "Tokens", About: "The text, coloured by what the model makes of it.", Tokens: tokens, Series: []view.Series{
-				{Name: "loss", Values: losses(n)}, {Name: "direct logit attribution of L2H1", Values: noise(1, n, 0.5, 3)[0]}}},
+				{Name: "loss", Values: losses(n)}, {Name: "direct logit attribution of L2H1", Values: noise(1, n, 0.5, 3)[0]},
+			}},
 			sampleLens(tokens),
-			view.Bars{Title: "Direct logit attribution", About: "What each part of the model adds to the logit of “ Mary” minus that of “ John”.", Unit: "logits",
-				Names: append([]string{"embedding"}, components(layers)...), Values: noise(1, 2*layers+1, 0.4, 4)[0]},
+			view.Bars{
+				Title: "Direct logit attribution", About: "What each part of the model adds to the logit of “ Mary” minus that of “ John”.", Unit: "logits",
+				Names: append([]string{"embedding"}, components(layers)...), Values: noise(1, 2*layers+1, 0.4, 4)[0],
+			},
 			view.Lines{Title: "Loss", XName: "step", YName: "loss, nats", X: numbered("%d", 101), Series: []view.Series{
-				{Name: "training", Values: curve(101, 4, 0.3)}, {Name: "held out", Values: curve(101, 4.2, 0.15)}}},
+				{Name: "training", Values: curve(101, 4, 0.3)}, {Name: "held out", Values: curve(101, 4.2, 0.15)},
+			}},
 			view.Maps{Title: "Full circuits", About: "A toy model’s QK and OV circuits, from token to token.", Maps: []view.Matrix{
 				circuit("QK circuit", "query", "key", func(r, c int) float64 { return 1.2*float64(c-32) + 0.1*float64(r) }),
 				circuit("OV circuit", "attended", "logit of", func(r, c int) float64 {
@@ -169,11 +177,15 @@ func differencePage() view.Page {
 				{Name: "previous token", About: "Mean attention to the token before.", Values: base, Second: tuned, Baseline: 0.08},
 				{Name: "direct logit attribution", Values: dla, Second: plus(dla, noise(layers, heads, 0.05, 9))},
 			}},
-			view.Lines{Title: "Divergence by layer", About: "KL of the tuned model’s logit lens from the base’s.", XName: "layer", YName: "KL, nats",
-				X: numbered("%d", layers), Series: []view.Series{{Name: "mean", Values: curve(layers, 0.01, 0.9)}, {Name: "last token", Values: curve(layers, 0.02, 1.4)}}},
+			view.Lines{
+				Title: "Divergence by layer", About: "KL of the tuned model’s logit lens from the base’s.", XName: "layer", YName: "KL, nats",
+				X: numbered("%d", layers), Series: []view.Series{{Name: "mean", Values: curve(layers, 0.01, 0.9)}, {Name: "last token", Values: curve(layers, 0.02, 1.4)}},
+			},
 			view.Maps{Title: "Attention to the prompt", About: "Mean attention of every head to each virtual token.", Same: true, Maps: maps},
-			view.Table{Title: "Nearest tokens", About: "The vocabulary nearest to each vector of the prompt, by cosine.",
-				Columns: []string{"virtual token", "nearest", "second", "third", "norm"}, Rows: rows},
+			view.Table{
+				Title: "Nearest tokens", About: "The vocabulary nearest to each vector of the prompt, by cosine.",
+				Columns: []string{"virtual token", "nearest", "second", "third", "norm"}, Rows: rows,
+			},
 			view.Attention{Title: "Attention with the prompt", Tokens: tokens, Heads: heads, Patterns: patterns},
 		},
 	}
@@ -219,8 +231,10 @@ func circuit(title, rows, columns string, f func(r, c int) float64) view.Matrix 
 }
 
 func sampleLens(tokens []string) view.Lens {
-	l := view.Lens{Title: "Logit lens", About: "What each layer’s residual stream, unembedded, takes for the next token.", Tokens: tokens,
-		Layers: append([]string{"embedding"}, numbered("layer %d", 12)...), Targets: append(tokens[1:len(tokens):len(tokens)], " was")}
+	l := view.Lens{
+		Title: "Logit lens", About: "What each layer’s residual stream, unembedded, takes for the next token.", Tokens: tokens,
+		Layers: append([]string{"embedding"}, numbered("layer %d", 12)...), Targets: append(tokens[1:len(tokens):len(tokens)], " was"),
+	}
 	for i := range l.Layers {
 		var row [][]view.Candidate
 		var target []float32

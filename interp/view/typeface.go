@@ -69,8 +69,10 @@ func (t *typeface) draw(img draw.Image, s string, size, x, y, align float64, c c
 	face := t.face(size)
 	s = t.written(s)
 	width := float64(font.MeasureString(face, s)) / 64
-	d := font.Drawer{Dst: img, Src: image.NewUniform(c), Face: face,
-		Dot: fixed.P(int(math.Round(x*t.scale-align*width)), int(math.Round((y+0.36*size)*t.scale)))}
+	d := font.Drawer{
+		Dst: img, Src: image.NewUniform(c), Face: face,
+		Dot: fixed.P(int(math.Round(x*t.scale-align*width)), int(math.Round((y+0.36*size)*t.scale))),
+	}
 	d.DrawString(s)
 }
 

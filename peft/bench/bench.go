@@ -269,8 +269,10 @@ func training(ctx context.Context, m *transformer.Model, c Config, of peft.Confi
 		return nil, err
 	}
 	length := method.VirtualTokens() + c.Length
-	run, err := m.NewRun(transformer.RunOptions{Batch: c.Batch, Length: length, Train: true,
-		GradCheckpoint: c.Checkpoint, Adapters: []transformer.Adapter{method}})
+	run, err := m.NewRun(transformer.RunOptions{
+		Batch: c.Batch, Length: length, Train: true,
+		GradCheckpoint: c.Checkpoint, Adapters: []transformer.Adapter{method},
+	})
 	if err != nil {
 		return nil, errors.Join(err, method.Close())
 	}

@@ -199,8 +199,10 @@ func benches(m *transformer.Config, c Config) []bench {
 	})
 	add("attention backward", func(w *workshop) []tensor.Op {
 		a := attention(w)
-		return []tensor.Op{tensor.AttentionBackward{Heads: h, DQ: w.f32(n, q), DK: w.f32(n, kv), DV: w.f32(n, kv),
-			DZ: w.f32(n, q), Z: a.Z, Stats: a.Stats, Q: a.Q, K: a.K, V: a.V}}
+		return []tensor.Op{tensor.AttentionBackward{
+			Heads: h, DQ: w.f32(n, q), DK: w.f32(n, kv), DV: w.f32(n, kv),
+			DZ: w.f32(n, q), Z: a.Z, Stats: a.Stats, Q: a.Q, K: a.K, V: a.V,
+		}}
 	})
 	add(fmt.Sprintf("rmsnorm %d×%d", n, d), func(w *workshop) []tensor.Op {
 		return []tensor.Op{tensor.RMSNorm{Out: w.f32(n, d), RMS: w.f32(n), X: w.f32(n, d), W: w.f32(d), Eps: 1e-5}}

@@ -55,8 +55,10 @@ func (x *examiner) majority() {
 	}
 	for _, p := range x.Parts {
 		if p.Part == "train" {
-			x.Warnings = append(x.Warnings, Warning{OneAnswer, p.Part, p.File, t.counts[best], nil,
-				fmt.Sprintf("%.0f %% of the answers are the same: always giving it is right that often", 100*m.Share)})
+			x.Warnings = append(x.Warnings, Warning{
+				OneAnswer, p.Part, p.File, t.counts[best], nil,
+				fmt.Sprintf("%.0f %% of the answers are the same: always giving it is right that often", 100*m.Share),
+			})
 		}
 	}
 }

@@ -30,10 +30,18 @@ func TestCompletion(t *testing.T) {
 		{"no EOS", letters{noEOS: true}, "x:", "yes", example(append([]int32{bos}, ids("x:")...), ids("yes"))},
 		{"EOS added to texts", letters{addEOS: true}, "x:", "yes", example(append([]int32{bos}, ids("x:")...), append(ids("yes"), eos))},
 		{"space before texts", letters{space: true}, "x:", " yes", example(append([]int32{bos}, ids(" x:")...), append(ids(" yes"), eos))},
-		{"token across the border", letters{space: true, pairs: []string{": "}}, "x:", " yes",
-			example(append([]int32{bos}, ids(" x:")...), append(ids(" yes"), eos))},
-		{"token across the border, anchor too", letters{space: true, pairs: []string{": ", "\n "}}, "x:", " yes",
-			example(append([]int32{bos}, ids(" x:")...), append(ids(" yes"), eos))},
+		{
+			"token across the border",
+			letters{space: true, pairs: []string{": "}},
+			"x:", " yes",
+			example(append([]int32{bos}, ids(" x:")...), append(ids(" yes"), eos)),
+		},
+		{
+			"token across the border, anchor too",
+			letters{space: true, pairs: []string{": ", "\n "}},
+			"x:", " yes",
+			example(append([]int32{bos}, ids(" x:")...), append(ids(" yes"), eos)),
+		},
 		{"empty prompt", letters{}, "", "yes", example([]int32{bos}, append(ids("yes"), eos))},
 		{"empty completion", letters{}, "x", "", example([]int32{bos, 3 + 'x'}, []int32{eos})},
 	}

@@ -159,8 +159,10 @@ func (x *examiner) warn(p Problem, part string, s *Set, f finding, text string, 
 
 // part examines one part.
 func (x *examiner) part(ctx context.Context, name string, s *Set) error {
-	r := PartReport{Part: name, File: s.Name, Format: s.Format, Why: s.Why, SHA256: s.SHA256, Examples: s.Len(),
-		Tokens: s.Tokens(), Longest: s.Longest(), Cut: s.Truncated, Dropped: s.Dropped, Lengths: histogram(s)}
+	r := PartReport{
+		Part: name, File: s.Name, Format: s.Format, Why: s.Why, SHA256: s.SHA256, Examples: s.Len(),
+		Tokens: s.Tokens(), Longest: s.Longest(), Cut: s.Truncated, Dropped: s.Dropped, Lengths: histogram(s),
+	}
 	var doubled, endless, masked, hollow, twice finding
 	seen := map[uint64]int{}
 	for e, err := range s.All() {

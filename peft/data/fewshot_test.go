@@ -14,8 +14,10 @@ func TestFewShot(t *testing.T) {
 	}
 	f := data.FewShot{Source: data.List{shot(5, 6)}, Shots: []data.Example{shot(3, 4), shot(7, 8)}, Between: []int32{blank}, BOS: bos, Stop: []int32{eos}}
 	e, err := f.Example(0)
-	want := data.Example{IDs: []int32{bos, 3, 4, blank, 7, 8, blank, 5, 6, eos},
-		Labels: []int32{masked, masked, masked, masked, masked, masked, masked, masked, 6, eos}}
+	want := data.Example{
+		IDs:    []int32{bos, 3, 4, blank, 7, 8, blank, 5, 6, eos},
+		Labels: []int32{masked, masked, masked, masked, masked, masked, masked, masked, 6, eos},
+	}
 	if err != nil || !reflect.DeepEqual(e, want) {
 		t.Errorf("%+v, %v, want %+v", e, err, want)
 	}

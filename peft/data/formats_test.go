@@ -37,35 +37,68 @@ func TestFormats(t *testing.T) {
 		why              string
 		want             []data.Example
 	}{
-		{"alpaca", "a.json", `[{"instruction":"Add.","input":"1 2","output":"3"},{"instruction":"Add.","input":"","output":"3"},{"instruction":"Add.","output":"3"}]`, nil, data.Alpaca,
-			`the first row has "instruction" and "output"`, []data.Example{
-				plain(fmt.Sprintf(alpaca, ", paired with an input that provides further context", "### Input:\n1 2\n\n"), "3"), plain(fmt.Sprintf(alpaca, "", ""), "3"), plain(fmt.Sprintf(alpaca, "", ""), "3")}},
-		{"messages", "a.jsonl", `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}`, nil, data.Chat,
-			`the first row has "messages"`, []data.Example{example(ids("<u>hi.\n<a>"), ids("ho."))}},
-		{"ShareGPT", "a.jsonl", `{"conversations":[{"from":"human","value":"hi"},{"from":"gpt","value":"ho"}]}`, nil, data.Chat,
-			`the first row has "conversations"`, []data.Example{example(ids("<u>hi.\n<a>"), ids("ho."))}},
-		{"messages as prompt and completion", "a.jsonl", `{"prompt":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"},{"role":"user","content":"hu"}],"completion":[{"role":"assistant","content":"ha"}]}`, nil, data.Completion,
-			`the first row has "prompt" and "completion"`, []data.Example{example(ids("<u>hi.\n<a>ho.\n<u>hu.\n<a>"), ids("ha."))}},
+		{
+			"alpaca", "a.json", `[{"instruction":"Add.","input":"1 2","output":"3"},{"instruction":"Add.","input":"","output":"3"},{"instruction":"Add.","output":"3"}]`, nil, data.Alpaca,
+			`the first row has "instruction" and "output"`,
+			[]data.Example{
+				plain(fmt.Sprintf(alpaca, ", paired with an input that provides further context", "### Input:\n1 2\n\n"), "3"), plain(fmt.Sprintf(alpaca, "", ""), "3"), plain(fmt.Sprintf(alpaca, "", ""), "3"),
+			},
+		},
+		{
+			"messages", "a.jsonl", `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}`, nil, data.Chat,
+			`the first row has "messages"`,
+			[]data.Example{example(ids("<u>hi.\n<a>"), ids("ho."))},
+		},
+		{
+			"ShareGPT", "a.jsonl", `{"conversations":[{"from":"human","value":"hi"},{"from":"gpt","value":"ho"}]}`, nil, data.Chat,
+			`the first row has "conversations"`,
+			[]data.Example{example(ids("<u>hi.\n<a>"), ids("ho."))},
+		},
+		{
+			"messages as prompt and completion", "a.jsonl", `{"prompt":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"},{"role":"user","content":"hu"}],"completion":[{"role":"assistant","content":"ha"}]}`, nil, data.Completion,
+			`the first row has "prompt" and "completion"`,
+			[]data.Example{example(ids("<u>hi.\n<a>ho.\n<u>hu.\n<a>"), ids("ha."))},
+		},
 		{"question and answer", "a.jsonl", `{"question":"x:","answer":"ab"}`, nil, data.Completion, `the first row has "question" and "answer"`, []data.Example{plain("x:", "ab")}},
-		{"Dolly", "a.jsonl", `{"instruction":"Add.","context":"1 2","response":"3"}`, nil, data.Alpaca, `the first row has "instruction" and "response"`,
-			[]data.Example{plain(fmt.Sprintf(alpaca, ", paired with an input that provides further context", "### Input:\n1 2\n\n"), "3")}},
-		{"keys", "a.jsonl", `{"q":"x:","a":"ab"}`, func(o *data.Options) { o.Keys = data.Keys{Prompt: "q", Completion: "a"} }, data.Completion,
-			`the first row has "q" and "a"`, []data.Example{plain("x:", "ab")}},
+		{
+			"Dolly", "a.jsonl", `{"instruction":"Add.","context":"1 2","response":"3"}`, nil, data.Alpaca, `the first row has "instruction" and "response"`,
+			[]data.Example{plain(fmt.Sprintf(alpaca, ", paired with an input that provides further context", "### Input:\n1 2\n\n"), "3")},
+		},
+		{
+			"keys", "a.jsonl", `{"q":"x:","a":"ab"}`, func(o *data.Options) { o.Keys = data.Keys{Prompt: "q", Completion: "a"} }, data.Completion,
+			`the first row has "q" and "a"`,
+			[]data.Example{plain("x:", "ab")},
+		},
 		{"text key", "a.jsonl", `{"body":"ab"}`, func(o *data.Options) { o.Keys.Text = "body" }, data.TextRows, `the first row has "body"`, []data.Example{plain("", "ab")}},
 		{"asked for", "a.jsonl", `{"text":"ab","label":"x"}`, func(o *data.Options) { o.Format = data.TextRows }, data.TextRows, "as asked for", []data.Example{plain("", "ab")}},
-		{"prompt of fields", "a.jsonl", `{"q":"why","n":7,"completion":"ab"}`, func(o *data.Options) { o.Prompt = "{n}. {q}? {{}}" }, data.Completion,
-			`the first row has "completion"`, []data.Example{plain("7. why? {}", "ab")}},
-		{"converse", "a.jsonl", `{"prompt":"hi","completion":"ho"}`, func(o *data.Options) { o.Converse = true }, data.Completion, `the first row has "prompt" and "completion"`,
-			[]data.Example{example(ids("<u>hi.\n<a>"), ids("ho."))}},
-		{"whole loss", "a.jsonl", `{"prompt":"x:","completion":"ab"}`, func(o *data.Options) { o.WholeLoss = true }, data.Completion, `the first row has "prompt" and "completion"`,
-			[]data.Example{example([]int32{bos}, append(ids("x:ab"), eos))}},
+		{
+			"prompt of fields", "a.jsonl", `{"q":"why","n":7,"completion":"ab"}`, func(o *data.Options) { o.Prompt = "{n}. {q}? {{}}" }, data.Completion,
+			`the first row has "completion"`,
+			[]data.Example{plain("7. why? {}", "ab")},
+		},
+		{
+			"converse", "a.jsonl", `{"prompt":"hi","completion":"ho"}`, func(o *data.Options) { o.Converse = true }, data.Completion, `the first row has "prompt" and "completion"`,
+			[]data.Example{example(ids("<u>hi.\n<a>"), ids("ho."))},
+		},
+		{
+			"whole loss", "a.jsonl", `{"prompt":"x:","completion":"ab"}`, func(o *data.Options) { o.WholeLoss = true }, data.Completion, `the first row has "prompt" and "completion"`,
+			[]data.Example{example([]int32{bos}, append(ids("x:ab"), eos))},
+		},
 		{"CSV", "a.csv", "\ufeffprompt,completion\r\n\"x,\"\"\ny:\",ab\r\n", nil, data.Completion, `the first row has "prompt" and "completion"`, []data.Example{plain("x,\"\ny:", "ab")}},
-		{"TSV", "a.tsv", "sentence\tlabel\n\"`` odd \"\" quotes\t1\n\nfine\t0", nil, data.Classes, `the first row has "sentence" and "label"`,
-			[]data.Example{withClass(plain("\"`` odd \"\" quotes\nLabel:", " 1"), 1), withClass(plain("fine\nLabel:", " 0"), 2)}},
-		{"named classes", "a.jsonl", `{"text":"a","label":1}` + "\n" + `{"text":"b","label":"bad"}`, func(o *data.Options) { o.Classes = []string{"bad", "good"} }, data.Classes,
-			`the first row has "text" and "label"`, []data.Example{withClass(plain("a\nLabel:", " good"), 2), withClass(plain("b\nLabel:", " bad"), 1)}},
-		{"classes by index", "a.jsonl", `{"text":"a","label":"good"}`, func(o *data.Options) { o.Classes, o.ByIndex = []string{"bad", "good"}, true }, data.Classes,
-			`the first row has "text" and "label"`, []data.Example{withClass(plain("a\nLabel:", " 1"), 2)}},
+		{
+			"TSV", "a.tsv", "sentence\tlabel\n\"`` odd \"\" quotes\t1\n\nfine\t0", nil, data.Classes, `the first row has "sentence" and "label"`,
+			[]data.Example{withClass(plain("\"`` odd \"\" quotes\nLabel:", " 1"), 1), withClass(plain("fine\nLabel:", " 0"), 2)},
+		},
+		{
+			"named classes", "a.jsonl", `{"text":"a","label":1}` + "\n" + `{"text":"b","label":"bad"}`, func(o *data.Options) { o.Classes = []string{"bad", "good"} }, data.Classes,
+			`the first row has "text" and "label"`,
+			[]data.Example{withClass(plain("a\nLabel:", " good"), 2), withClass(plain("b\nLabel:", " bad"), 1)},
+		},
+		{
+			"classes by index", "a.jsonl", `{"text":"a","label":"good"}`, func(o *data.Options) { o.Classes, o.ByIndex = []string{"bad", "good"}, true }, data.Classes,
+			`the first row has "text" and "label"`,
+			[]data.Example{withClass(plain("a\nLabel:", " 1"), 2)},
+		},
 		{"text by name", "a.txt", "ab", nil, data.Text, "its name ends in .txt", []data.Example{example([]int32{bos}, ids("ab"))}},
 	}
 	for _, test := range tests {

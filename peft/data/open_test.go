@@ -19,8 +19,10 @@ func TestOpen(t *testing.T) {
 	}{
 		{name: "file", path: "a.jsonl", files: fstest.MapFS{"a.jsonl": row}, train: "a.jsonl"},
 		{name: "directory", path: ".", files: fstest.MapFS{"train.jsonl": row, "valid.txt": row, "README.md": row}, train: "train.jsonl", valid: "valid.txt"},
-		{name: "other names", path: "d", files: fstest.MapFS{"d/train.json": row, "d/validation.ndjson": row, "d/test.jsonl": row},
-			train: "d/train.json", valid: "d/validation.ndjson", test: "d/test.jsonl"},
+		{
+			name: "other names", path: "d", files: fstest.MapFS{"d/train.json": row, "d/validation.ndjson": row, "d/test.jsonl": row},
+			train: "d/train.json", valid: "d/validation.ndjson", test: "d/test.jsonl",
+		},
 		{name: "val", path: ".", files: fstest.MapFS{"val.jsonl": row}, valid: "val.jsonl"},
 		{name: "ambiguous", path: ".", files: fstest.MapFS{"train.json": row, "train.txt": row}, err: data.ErrFormat},
 		{name: "ambiguous names", path: ".", files: fstest.MapFS{"val.json": row, "valid.json": row}, err: data.ErrFormat},

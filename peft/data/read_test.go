@@ -37,18 +37,26 @@ func TestRead(t *testing.T) {
 		{"text with CRLF and a byte order mark", "a.txt", "\ufeffa\r\nb\r\n", data.Text, []data.Example{example(begin, ids("a\nb\n"))}},
 		{"text that looks like JSON", "a.txt", `{"text":"x"}`, data.Text, []data.Example{example(begin, ids(`{"text":"x"}`))}},
 		{"text by content", "notes", "ab", data.Text, []data.Example{example(begin, ids("ab"))}},
-		{"rows of text", "a.jsonl", `{"text":"ab"}` + "\n\n" + `{"text":"é","id":7}`, data.TextRows,
-			[]data.Example{example(begin, abEOS), example(begin, append(ids("é"), eos))}},
+		{
+			"rows of text", "a.jsonl", `{"text":"ab"}` + "\n\n" + `{"text":"é","id":7}`, data.TextRows,
+			[]data.Example{example(begin, abEOS), example(begin, append(ids("é"), eos))},
+		},
 		{"rows by content", "rows", "\n  {\"text\":\"ab\"}\n", data.TextRows, []data.Example{example(begin, abEOS)}},
 		{"rows with CRLF and a byte order mark", "a.jsonl", "\ufeff{\"text\":\"ab\"}\r\n", data.TextRows, []data.Example{example(begin, abEOS)}},
 		{"completion", "a.jsonl", `{"prompt":"x:","completion":"ab"}`, data.Completion, []data.Example{example(append(begin, ids("x:")...), abEOS)}},
-		{"JSON array", "a.json", "[\n{\"prompt\":\"x:\",\"completion\":\"ab\"},\n {\"prompt\":\"\",\"completion\":\"ab\"}]", data.Completion,
-			[]data.Example{example([]int32{bos, 3 + 'x', 3 + ':'}, abEOS), example(begin, abEOS)}},
+		{
+			"JSON array", "a.json", "[\n{\"prompt\":\"x:\",\"completion\":\"ab\"},\n {\"prompt\":\"\",\"completion\":\"ab\"}]", data.Completion,
+			[]data.Example{example([]int32{bos, 3 + 'x', 3 + ':'}, abEOS), example(begin, abEOS)},
+		},
 		{"JSONL called .json", "a.json", `{"text":"ab"}`, data.TextRows, []data.Example{example(begin, abEOS)}},
-		{"ready", "a.jsonl", `{"input_ids":[5,6,7],"labels":[-100,6,9],"attention_mask":[1,1,1]}`, data.Ready,
-			[]data.Example{{IDs: []int32{5, 6, 7}, Labels: []int32{masked, 6, 9}}}},
-		{"ready with a first label", "a.jsonl", `{"labels":[5,-100,7],"input_ids":[5,6,7]}`, data.Ready,
-			[]data.Example{{IDs: []int32{5, 6, 7}, Labels: []int32{5, masked, 7}}}},
+		{
+			"ready", "a.jsonl", `{"input_ids":[5,6,7],"labels":[-100,6,9],"attention_mask":[1,1,1]}`, data.Ready,
+			[]data.Example{{IDs: []int32{5, 6, 7}, Labels: []int32{masked, 6, 9}}},
+		},
+		{
+			"ready with a first label", "a.jsonl", `{"labels":[5,-100,7],"input_ids":[5,6,7]}`, data.Ready,
+			[]data.Example{{IDs: []int32{5, 6, 7}, Labels: []int32{5, masked, 7}}},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -89,6 +89,8 @@ func (x *examiner) warnUntrained(ids []int32) {
 		}
 		names = append(names, name)
 	}
-	x.Warnings = append(x.Warnings, Warning{Untrained, x.Parts[0].Part, x.Parts[0].File, len(ids), nil,
-		fmt.Sprintf("the data uses tokens that the model never learned: %s; take the model's instruct version, or train them (--method tokens, --modules-to-save embed_tokens)", strings.Join(names, ", "))})
+	x.Warnings = append(x.Warnings, Warning{
+		Untrained, x.Parts[0].Part, x.Parts[0].File, len(ids), nil,
+		fmt.Sprintf("the data uses tokens that the model never learned: %s; take the model's instruct version, or train them (--method tokens, --modules-to-save embed_tokens)", strings.Join(names, ", ")),
+	})
 }

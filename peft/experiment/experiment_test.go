@@ -55,8 +55,10 @@ func TestCells(t *testing.T) {
 		t.Errorf("cells %v, want %v", dirs, want)
 	}
 	last := cells[len(cells)-1]
-	settings := experiment.Settings{"steps": "40", "lr": "0.5", "packing": "true", "model": "large.gguf", "batch-size": "1", "data": "sst2",
-		"method": "prompt", "seed": "8"}
+	settings := experiment.Settings{
+		"steps": "40", "lr": "0.5", "packing": "true", "model": "large.gguf", "batch-size": "1", "data": "sst2",
+		"method": "prompt", "seed": "8",
+	}
 	if !reflect.DeepEqual(last.Settings, settings) {
 		t.Errorf("settings %v, want %v", last.Settings, settings)
 	}
@@ -115,8 +117,10 @@ func TestRun(t *testing.T) {
 		if c.Dir() == broken {
 			return results.Trial{}, errors.New("out of memory")
 		}
-		return results.Trial{Metrics: map[string]float64{results.Exact.Name: float64(c.Seed), results.Loss.Name: 1}, Params: 5, Seconds: 2,
-			TokensPerS: float64(10 * c.Seed), PeakBytes: int64(c.Seed)}, nil
+		return results.Trial{
+			Metrics: map[string]float64{results.Exact.Name: float64(c.Seed), results.Loss.Name: 1}, Params: 5, Seconds: 2,
+			TokensPerS: float64(10 * c.Seed), PeakBytes: int64(c.Seed),
+		}, nil
 	}
 	done := 0
 	for e, err := range experiment.Run(t.Context(), p, dir, run) {

@@ -28,8 +28,12 @@ func TestBadGGUF(t *testing.T) {
 		{[]string{q + ".lora_b.lora_a", q + ".lora_b"}, "is neither"},
 		{[]string{"blk.0.none.weight.lora_a", "blk.0.none.weight.lora_b"}, "no such matrix"},
 	} {
-		meta := []gguf.KV{{Key: "general.type", Value: "adapter"}, {Key: "general.architecture", Value: "gemma"},
-			{Key: "adapter.type", Value: "lora"}, {Key: "adapter.lora.alpha", Value: float32(2)}}
+		meta := []gguf.KV{
+			{Key: "general.type", Value: "adapter"},
+			{Key: "general.architecture", Value: "gemma"},
+			{Key: "adapter.type", Value: "lora"},
+			{Key: "adapter.lora.alpha", Value: float32(2)},
+		}
 		var tensors []gguf.Tensor
 		for _, name := range c.names {
 			shape := []int{2, 4}

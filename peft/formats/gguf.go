@@ -285,9 +285,12 @@ func writeGGUF(path string, s *peft.State, o Options) error {
 		name = "gpupeft"
 	}
 	metadata := []gguf.KV{
-		{Key: "general.architecture", Value: ggufArchitectures[o.Model.Kind]}, {Key: "general.type", Value: "adapter"},
-		{Key: "adapter.type", Value: "lora"}, {Key: "general.name", Value: name},
-		{Key: "adapter.lora.alpha", Value: float32(s.Config.(peft.LoRAConfig).Alpha)}, {Key: "general.quantization_version", Value: uint32(2)},
+		{Key: "general.architecture", Value: ggufArchitectures[o.Model.Kind]},
+		{Key: "general.type", Value: "adapter"},
+		{Key: "adapter.type", Value: "lora"},
+		{Key: "general.name", Value: name},
+		{Key: "adapter.lora.alpha", Value: float32(s.Config.(peft.LoRAConfig).Alpha)},
+		{Key: "general.quantization_version", Value: uint32(2)},
 	}
 	var file bytes.Buffer
 	if err := gguf.Write(&file, metadata, list); err != nil {

@@ -182,9 +182,11 @@ func (l *lit) split(p peft.LoRAPair, rank int) ([]peft.LoRAPair, error) {
 		if atA+rank > p.A.Shape[0] || atB+f.rows > p.B.Shape[0] || p.B.Shape[1] != rank {
 			return nil, malformed("%s: lora_A %v, lora_B %v for lora_r %d", p.Module, p.A.Shape, p.B.Shape, rank)
 		}
-		parts = append(parts, peft.LoRAPair{Module: p.Module + "." + f.name, Scale: p.Scale,
+		parts = append(parts, peft.LoRAPair{
+			Module: p.Module + "." + f.name, Scale: p.Scale,
 			A: peft.Matrix{Shape: []int{rank, in}, Values: p.A.Values[atA*in : (atA+rank)*in]},
-			B: peft.Matrix{Shape: []int{f.rows, rank}, Values: p.B.Values[atB*rank : (atB+f.rows)*rank]}})
+			B: peft.Matrix{Shape: []int{f.rows, rank}, Values: p.B.Values[atB*rank : (atB+f.rows)*rank]},
+		})
 		atA, atB = atA+rank, atB+f.rows
 	}
 	if atA != p.A.Shape[0] || atB != p.B.Shape[0] {

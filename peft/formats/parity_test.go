@@ -47,8 +47,10 @@ func (p *maker) make(t *testing.T, dir, name string, c peft.Config, f Format) {
 		}
 		t.Cleanup(func() { a.Close() })
 		batch, width := golden.Load(t, kind).Batch("")
-		job := parity.Job{Name: kind + "/" + name, Model: dir, Adapter: filepath.Join(p.dir, kind, name), IDs: batch.IDs,
-			Bare: logitsOf(t, m, batch, width)}
+		job := parity.Job{
+			Name: kind + "/" + name, Model: dir, Adapter: filepath.Join(p.dir, kind, name), IDs: batch.IDs,
+			Bare: logitsOf(t, m, batch, width),
+		}
 		train(t, m, a, batch, width)
 		job.Logits = logitsOf(t, m, batch, width, a)
 		s, err := peft.StateOf(t.Context(), a)

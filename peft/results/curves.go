@@ -89,8 +89,10 @@ func (c *curve) marks() (marks []mark) {
 		if i%every != 0 && i != len(c.records)-1 && !dot {
 			continue
 		}
-		m := mark{at: float64(r.Step), Text: fmt.Sprintf("step %s\nloss %s", thousands(int64(r.Step)), fixed4(r.Loss)),
-			panel: []markDot{{0, c.smooth[i], 0}, {1, r.LR, 2}}}
+		m := mark{
+			at: float64(r.Step), Text: fmt.Sprintf("step %s\nloss %s", thousands(int64(r.Step)), fixed4(r.Loss)),
+			panel: []markDot{{0, c.smooth[i], 0}, {1, r.LR, 2}},
+		}
 		if c.window > 1 {
 			m.Text += fmt.Sprintf("\nsmoothed %s", fixed4(c.smooth[i]))
 		}

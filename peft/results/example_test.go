@@ -12,8 +12,10 @@ func ExampleNewTable() {
 	var trials []results.Trial
 	add := func(method string, params int64, accuracy ...float64) {
 		for seed, x := range accuracy {
-			trials = append(trials, results.Trial{Model: "a model", Data: "reviews", Method: method, Baseline: params == 0,
-				Seed: uint64(seed), Params: params, Metrics: map[string]float64{"exact match": x}})
+			trials = append(trials, results.Trial{
+				Model: "a model", Data: "reviews", Method: method, Baseline: params == 0,
+				Seed: uint64(seed), Params: params, Metrics: map[string]float64{"exact match": x},
+			})
 		}
 	}
 	add("zero-shot", 0, 0.642)

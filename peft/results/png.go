@@ -103,8 +103,12 @@ func bar(from, to point, half float64) []point {
 	length := math.Hypot(to.x-from.x, to.y-from.y)
 	// across points to the left of the way, so that all bars turn as circles do.
 	across := point{(to.y - from.y) / length * half, -(to.x - from.x) / length * half}
-	return []point{{from.x + across.x, from.y + across.y}, {to.x + across.x, to.y + across.y},
-		{to.x - across.x, to.y - across.y}, {from.x - across.x, from.y - across.y}}
+	return []point{
+		{from.x + across.x, from.y + across.y},
+		{to.x + across.x, to.y + across.y},
+		{to.x - across.x, to.y - across.y},
+		{from.x - across.x, from.y - across.y},
+	}
 }
 
 // circle is a circle, near enough.
@@ -147,7 +151,9 @@ func (c *pngCanvas) text(at point, s string, f face) {
 	case end:
 		at.x -= c.width(s, f)
 	}
-	d := font.Drawer{Dst: c.img, Src: image.NewUniform(light[f.color]), Face: use,
-		Dot: fixed.Point26_6{X: fixed.Int26_6(math.Round(64 * pngScale * at.x)), Y: fixed.Int26_6(math.Round(64 * pngScale * at.y))}}
+	d := font.Drawer{
+		Dst: c.img, Src: image.NewUniform(light[f.color]), Face: use,
+		Dot: fixed.Point26_6{X: fixed.Int26_6(math.Round(64 * pngScale * at.x)), Y: fixed.Int26_6(math.Round(64 * pngScale * at.y))},
+	}
 	d.DrawString(visible(s))
 }

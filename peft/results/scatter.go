@@ -43,8 +43,10 @@ func (t *Table) scatter(group []Row) *Figure {
 		default:
 			dots.X, dots.Y = append(dots.X, float64(r.Params)), append(dots.Y, percents*s.Mean)
 			dots.Spread, dots.Labels = append(dots.Spread, percents*s.SD), append(dots.Labels, r.Method)
-			f.marks = append(f.marks, mark{at: float64(r.Params), panel: []markDot{{0, percents * s.Mean, 0}},
-				Text: fmt.Sprintf("%s\n%s %s\n%s trained values", r.Method, m.title(), s.text(m.text), thousands(r.Params))})
+			f.marks = append(f.marks, mark{
+				at: float64(r.Params), panel: []markDot{{0, percents * s.Mean, 0}},
+				Text: fmt.Sprintf("%s\n%s %s\n%s trained values", r.Method, m.title(), s.text(m.text), thousands(r.Params)),
+			})
 		}
 	}
 	if len(dots.X) == 0 {

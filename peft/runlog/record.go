@@ -38,16 +38,20 @@ type column struct {
 
 // always makes a column of a field that every record has.
 func always[T int | int64 | float64](name, tag string, field func(*Record) *T) column {
-	return column{name, tag,
+	return column{
+		name, tag,
 		func(r *Record) *float64 { x := float64(*field(r)); return &x },
-		func(r *Record, x float64) { *field(r) = T(x) }}
+		func(r *Record, x float64) { *field(r) = T(x) },
+	}
 }
 
 // sometimes makes a column of a field that may be nil.
 func sometimes(name, tag string, field func(*Record) **float64) column {
-	return column{name, tag,
+	return column{
+		name, tag,
 		func(r *Record) *float64 { return *field(r) },
-		func(r *Record, x float64) { *field(r) = &x }}
+		func(r *Record, x float64) { *field(r) = &x },
+	}
 }
 
 // columns are all fields, in the order of files. Step is the first.

@@ -17,8 +17,10 @@ func some(x float64) *float64 { return &x }
 
 // record returns a record with a value in every field; every second step is evaluated.
 func record(step int) Record {
-	r := Record{Step: step, Epoch: float64(step) / 7, Loss: 3.7738 / float64(step), LR: 1e-7 * float64(step), GradNorm: 0.25,
-		Tokens: 488 + step, TokensPerS: 7115.25, StepMS: 68.6, PeakBytes: 31_234_567_890}
+	r := Record{
+		Step: step, Epoch: float64(step) / 7, Loss: 3.7738 / float64(step), LR: 1e-7 * float64(step), GradNorm: 0.25,
+		Tokens: 488 + step, TokensPerS: 7115.25, StepMS: 68.6, PeakBytes: 31_234_567_890,
+	}
 	if step%2 == 0 {
 		r.ValLoss, r.ValPPL, r.Accuracy = some(r.Loss*1.1), some(math.Exp(r.Loss*1.1)), some(0.5)
 	}
@@ -71,7 +73,8 @@ func TestWhatFilesLookLike(t *testing.T) {
 		"log.csv": `step,epoch,loss,lr,grad_norm,tokens,tokens_per_s,step_ms,peak_bytes,val_loss,val_ppl,mean_token_accuracy
 1,0.5,3.5,1e-7,,488,7115.25,68.6,31234567890,,,
 2,0,,0.001,0,0,0,0,0,0.25,,1
-`}
+`,
+	}
 	for kind, open := range kinds {
 		name := filepath.Join(t.TempDir(), kind)
 		w, err := open(name, 0)

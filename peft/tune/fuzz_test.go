@@ -12,8 +12,10 @@ import (
 // FuzzOpen reads any state.json.
 func FuzzOpen(f *testing.F) {
 	const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" // of no bytes
-	for _, s := range []string{"", "{}", `{"format":1}`, `{"format":1,"step":3,"tensors_sha256":"` + empty + `","facts":[{"name":"a","value":"b"}]}`,
-		`{"format":1,"step":-3,"tensors_sha256":"` + empty + `"}`, `{"format":1,"step":1e99}`, `[[[[`} {
+	for _, s := range []string{
+		"", "{}", `{"format":1}`, `{"format":1,"step":3,"tensors_sha256":"` + empty + `","facts":[{"name":"a","value":"b"}]}`,
+		`{"format":1,"step":-3,"tensors_sha256":"` + empty + `"}`, `{"format":1,"step":1e99}`, `[[[[`,
+	} {
 		f.Add(s)
 	}
 	dir := f.TempDir()

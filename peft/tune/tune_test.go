@@ -253,8 +253,10 @@ func TestCheckpoints(t *testing.T) {
 	b := newBench(t, cpu, peft.LoRAConfig{Rank: 2, Alpha: 4})
 	dir := t.TempDir()
 	j := b.job(8)
-	j.Save = tune.Saving{Dir: dir, Every: 2, Facts: []tune.Fact{{Name: "--lr", Value: "0.1"}, {Name: "data", Value: "abc"}},
-		Note: func() (any, error) { return map[string]int{"n": 1}, nil }}
+	j.Save = tune.Saving{
+		Dir: dir, Every: 2, Facts: []tune.Fact{{Name: "--lr", Value: "0.1"}, {Name: "data", Value: "abc"}},
+		Note: func() (any, error) { return map[string]int{"n": 1}, nil },
+	}
 	if err := os.Mkdir(filepath.Join(dir, ".gpupeft-123"), 0o700); err != nil { // left by a killed process
 		t.Fatal(err)
 	}
@@ -401,8 +403,10 @@ func TestDiverged(t *testing.T) {
 					p.Do(tensor.Fill{Out: x, Value: float32(math.NaN())})
 				}
 			}
-			r, err := b.model.NewRun(transformer.RunOptions{Batch: 2, Length: 40, Train: true, Adapters: []transformer.Adapter{m},
-				Hooks: transformer.Hooks{GradTap: tap}})
+			r, err := b.model.NewRun(transformer.RunOptions{
+				Batch: 2, Length: 40, Train: true, Adapters: []transformer.Adapter{m},
+				Hooks: transformer.Hooks{GradTap: tap},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

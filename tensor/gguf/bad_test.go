@@ -158,16 +158,27 @@ func TestMalformed(t *testing.T) {
 func sample(t testing.TB) []byte {
 	t.Helper()
 	metadata := []gguf.KV{
-		{Key: "general.architecture", Value: "llama"}, {Key: "general.alignment", Value: uint32(32)},
-		{Key: "u8", Value: uint8(200)}, {Key: "i8", Value: int8(-3)}, {Key: "u16", Value: uint16(60000)}, {Key: "i16", Value: int16(-300)},
-		{Key: "i32", Value: int32(-70000)}, {Key: "u64", Value: uint64(math.MaxUint64)}, {Key: "f32", Value: float32(0.5)}, {Key: "bool", Value: true},
-		{Key: "strings", Value: []string{"", "ä", "long enough"}}, {Key: "ints", Value: []int32{-1, 0, 7}}, {Key: "floats", Value: []float32{1.5, -2}},
+		{Key: "general.architecture", Value: "llama"},
+		{Key: "general.alignment", Value: uint32(32)},
+		{Key: "u8", Value: uint8(200)},
+		{Key: "i8", Value: int8(-3)},
+		{Key: "u16", Value: uint16(60000)},
+		{Key: "i16", Value: int16(-300)},
+		{Key: "i32", Value: int32(-70000)},
+		{Key: "u64", Value: uint64(math.MaxUint64)},
+		{Key: "f32", Value: float32(0.5)},
+		{Key: "bool", Value: true},
+		{Key: "strings", Value: []string{"", "ä", "long enough"}},
+		{Key: "ints", Value: []int32{-1, 0, 7}},
+		{Key: "floats", Value: []float32{1.5, -2}},
 		{Key: "bools", Value: []bool{true, false}},
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	var tensors []gguf.Tensor
-	for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1,
-		tensor.Q4_K, tensor.Q5_K, tensor.Q6_K} {
+	for _, dt := range []tensor.DType{
+		tensor.F32, tensor.F16, tensor.BF16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1,
+		tensor.Q4_K, tensor.Q5_K, tensor.Q6_K,
+	} {
 		data := make([]byte, dt.Bytes(3*256))
 		for i := range data {
 			data[i] = byte(rng.Uint32())

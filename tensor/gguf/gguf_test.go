@@ -75,8 +75,10 @@ func TestRewrite(t *testing.T) {
 			if want := []int{3, 256}; n != "vector" && !reflect.DeepEqual(e.Shape, want) {
 				t.Errorf("%s: shape %v, want %v", n, e.Shape, want)
 			}
-			tensors = append(tensors, gguf.Tensor{Name: n, DType: e.DType, Shape: e.Shape,
-				Stream: func(w io.Writer) error { _, err := w.Write(content); return err }})
+			tensors = append(tensors, gguf.Tensor{
+				Name: n, DType: e.DType, Shape: e.Shape,
+				Stream: func(w io.Writer) error { _, err := w.Write(content); return err },
+			})
 		}
 		var b bytes.Buffer
 		if err := gguf.Write(&b, f.Metadata, tensors); err != nil {

@@ -88,8 +88,10 @@ func (g *grid) attention() {
 			z, stats := in.normal(queries...), in.normal(h.Batch*h.Queries*h.Heads, 2)
 			return []tensor.Op{
 				tensor.Attention{Z: z, Stats: stats, Q: q, K: k, V: v, Segment: segment, Heads: h},
-				tensor.AttentionBackward{DQ: in.normal(queries...), DK: in.normal(keys...), DV: in.normal(keys...),
-					DZ: in.normal(queries...), Z: z, Stats: stats, Q: q, K: k, V: v, Segment: segment, Heads: h},
+				tensor.AttentionBackward{
+					DQ: in.normal(queries...), DK: in.normal(keys...), DV: in.normal(keys...),
+					DZ: in.normal(queries...), Z: z, Stats: stats, Q: q, K: k, V: v, Segment: segment, Heads: h,
+				},
 			}
 		}, "attention/%s", name)
 	})
@@ -109,10 +111,14 @@ func (g *grid) pattern() {
 			return []tensor.Op{
 				tensor.AttentionScores{Scores: scores, Q: q, K: k, Segment: segments(in, h, segmented), Heads: h},
 				tensor.AttentionMix{Z: in.normal(queries...), Pattern: pattern, V: v, Heads: h},
-				tensor.AttentionMixBackward{DPattern: in.normal(square...), DV: in.normal(keys...),
-					DZ: in.normal(queries...), Pattern: pattern, V: v, Heads: h},
-				tensor.AttentionScoresBackward{DQ: in.normal(queries...), DK: in.normal(keys...),
-					DScores: in.normal(square...), Scores: scores, Q: q, K: k, Heads: h},
+				tensor.AttentionMixBackward{
+					DPattern: in.normal(square...), DV: in.normal(keys...),
+					DZ: in.normal(queries...), Pattern: pattern, V: v, Heads: h,
+				},
+				tensor.AttentionScoresBackward{
+					DQ: in.normal(queries...), DK: in.normal(keys...),
+					DScores: in.normal(square...), Scores: scores, Q: q, K: k, Heads: h,
+				},
 			}
 		}, "pattern/%s", name)
 	})
@@ -130,8 +136,10 @@ func (g *grid) features() {
 			q, k, stats := in.normal(queries...), in.normal(keys...), in.normal(h.Batch*h.Queries*h.Heads, 2)
 			return []tensor.Op{
 				tensor.Attention{Z: in.normal(queries...), Stats: stats, Q: q, K: k, V: in.normal(keys...), Segment: segment, Heads: h},
-				tensor.AttentionFeatures{Out: in.normal(h.Batch*h.Queries*h.Heads, tensor.NumFeatures), Q: q, K: k, Stats: stats,
-					IDs: in.below(h.Batch*h.Keys, 0, 5), Segment: segment, Heads: h, Sink: h.First, Period: 1 + h.Dim%5, Lead: h.Prefix},
+				tensor.AttentionFeatures{
+					Out: in.normal(h.Batch*h.Queries*h.Heads, tensor.NumFeatures), Q: q, K: k, Stats: stats,
+					IDs: in.below(h.Batch*h.Keys, 0, 5), Segment: segment, Heads: h, Sink: h.First, Period: 1 + h.Dim%5, Lead: h.Prefix,
+				},
 			}
 		}, "features/%s", name)
 	})

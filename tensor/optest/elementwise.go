@@ -29,8 +29,10 @@ func (g *grid) elementwise() {
 			return one(tensor.DivRoot{Out: in.normal(n), X: in.normal(n), S: positive, Add: at%2 == 0})
 		}, "divroot/%d", n)
 		g.add(func(in *inputs) []tensor.Op {
-			return one(tensor.Dropout{Out: in.normal(n), X: in.normal(n), P: []float32{0, 0.1, 0.5, 0.999}[at%4],
-				Seed: uint64(n) << 30, Add: at%2 == 1})
+			return one(tensor.Dropout{
+				Out: in.normal(n), X: in.normal(n), P: []float32{0, 0.1, 0.5, 0.999}[at%4],
+				Seed: uint64(n) << 30, Add: at%2 == 1,
+			})
 		}, "dropout/%d", n)
 		g.add(func(in *inputs) []tensor.Op {
 			out := in.normal(n)
@@ -94,8 +96,10 @@ func (g *grid) adamW() {
 		for _, steps := range []int{1, 4} {
 			for _, decay := range []float32{0, 0.1} {
 				g.add(func(in *inputs) []tensor.Op {
-					o := tensor.AdamW{Param: in.normal(n), M: in.constant(0, n), V: in.constant(0, n), Clip: in.constant(0.25, 2),
-						LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay}
+					o := tensor.AdamW{
+						Param: in.normal(n), M: in.constant(0, n), V: in.constant(0, n), Clip: in.constant(0.25, 2),
+						LR: 0.1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: decay,
+					}
 					var ops []tensor.Op
 					for step := range steps {
 						o.Grad, o.Step = in.normal(n), at+step+1
@@ -139,9 +143,11 @@ func (g *grid) adamW8() {
 					}
 					return float32(in.IntN(513)-256) / 64
 				}, n)
-				return one(tensor.AdamW8{Param: in.normal(n), M: words(), V: words(), MMax: in.constant(0, blocks), VMax: in.constant(0, blocks),
+				return one(tensor.AdamW8{
+					Param: in.normal(n), M: words(), V: words(), MMax: in.constant(0, blocks), VMax: in.constant(0, blocks),
 					Grad: grad, Clip: in.constant(0.25, 2), Maps: in.values(tensor.F32, dynamicMap, 512),
-					LR: 0.1, Beta1: 0.5, Beta2: 0.75, Eps: 1e-8, WeightDecay: decay, Step: at + 1})
+					LR: 0.1, Beta1: 0.5, Beta2: 0.75, Eps: 1e-8, WeightDecay: decay, Step: at + 1,
+				})
 			}, "adamw8/%d/decay=%v", n, decay)
 		}
 	}
@@ -155,8 +161,10 @@ func (g *grid) adafactor() {
 		for _, decay := range []float32{0, 0.1} {
 			g.add(func(in *inputs) []tensor.Op {
 				n := matrices * rows
-				o := tensor.Adafactor{Param: in.normal(n, cols), Row: in.constant(0, n), Col: in.constant(0, matrices*cols), Clip: in.constant(0.25, 2),
-					Matrices: matrices, LR: 0.1, WeightDecay: decay, Step: at % 2}
+				o := tensor.Adafactor{
+					Param: in.normal(n, cols), Row: in.constant(0, n), Col: in.constant(0, matrices*cols), Clip: in.constant(0.25, 2),
+					Matrices: matrices, LR: 0.1, WeightDecay: decay, Step: at % 2,
+				}
 				return threeSteps(func() tensor.Op { o.Grad = in.normal(n, cols); o.Step++; return o })
 			}, "adafactor/%dx%dx%d/decay=%v", matrices, rows, cols, decay)
 		}

@@ -15,8 +15,10 @@ func (g *grid) embed() {
 				}, "embed/%v/%dx%d/none", dt, n, d)
 				s := scales[at%len(scales)]
 				g.add(func(in *inputs) []tensor.Op {
-					return one(tensor.Embed{Out: in.normal(n, d), IDs: in.below(n, -prompt, vocab), Table: in.weight(dt, vocab, d),
-						Extra: in.normal(prompt, d), Scale: 8, ExtraScale: s})
+					return one(tensor.Embed{
+						Out: in.normal(n, d), IDs: in.below(n, -prompt, vocab), Table: in.weight(dt, vocab, d),
+						Extra: in.normal(prompt, d), Scale: 8, ExtraScale: s,
+					})
 				}, "embed/%v/%dx%d/extra=%d", dt, n, d, prompt)
 			}
 		}
@@ -32,8 +34,10 @@ func (g *grid) embed() {
 					rows = prompt
 				}
 				g.add(func(in *inputs) []tensor.Op {
-					return one(tensor.EmbedBackward{DTable: in.normal(rows, d), DOut: in.normal(n, d),
-						IDs: in.below(n, -prompt, vocab), Extra: extra, Scale: s, Add: add})
+					return one(tensor.EmbedBackward{
+						DTable: in.normal(rows, d), DOut: in.normal(n, d),
+						IDs: in.below(n, -prompt, vocab), Extra: extra, Scale: s, Add: add,
+					})
 				}, "embed.backward/%dx%d/extra=%v/add=%v", n, d, extra, add)
 			}
 		}
@@ -70,8 +74,10 @@ func (g *grid) copies() {
 				return one(c)
 			}, "copy/%dx%dx%d/dst=%d+%d/src=%d+%d", c.Batch, c.Rows, d, c.DstStride, c.DstFirst, c.SrcStride, c.SrcFirst)
 			g.add(func(in *inputs) []tensor.Op { // the other way round, added
-				back := tensor.Copy{Batch: c.Batch, Rows: c.Rows, DstStride: c.SrcStride, DstFirst: c.SrcFirst,
-					SrcStride: c.DstStride, SrcFirst: c.DstFirst, Add: true}
+				back := tensor.Copy{
+					Batch: c.Batch, Rows: c.Rows, DstStride: c.SrcStride, DstFirst: c.SrcFirst,
+					SrcStride: c.DstStride, SrcFirst: c.DstFirst, Add: true,
+				}
 				back.Dst = in.normal((back.Batch-1)*back.DstStride+back.DstFirst+back.Rows+1, d)
 				back.Src = in.normal((back.Batch-1)*back.SrcStride+back.SrcFirst+back.Rows, d)
 				return one(back)

@@ -33,8 +33,10 @@ func (g *grid) quantized() {
 				return one(tensor.Embed{Out: in.normal(n, d), IDs: in.below(n, 0, vocab), Table: in.weight(dt, vocab, d)})
 			}, "embed/%v/%dx%d", dt, n, d)
 			g.add(func(in *inputs) []tensor.Op {
-				return one(tensor.Embed{Out: in.normal(n, d), IDs: in.below(n, -prompt, vocab), Table: in.weight(dt, vocab, d),
-					Extra: in.normal(prompt, d), Scale: 8, ExtraScale: 0.5})
+				return one(tensor.Embed{
+					Out: in.normal(n, d), IDs: in.below(n, -prompt, vocab), Table: in.weight(dt, vocab, d),
+					Extra: in.normal(prompt, d), Scale: 8, ExtraScale: 0.5,
+				})
 			}, "embed/%v/%dx%d/extra=%d", dt, n, d, prompt)
 		}
 	}

@@ -76,8 +76,10 @@ func (g *grid) lstm() {
 				w, gates, c := in.values(tensor.F32, weights, 4*h, h), in.normal(rows, 4*h), in.normal(rows, h)
 				return []tensor.Op{
 					tensor.LSTM{H: in.normal(rows, h), C: c, Gates: gates, X: in.normal(rows, 4*h), W: w, Reverse: reverse},
-					tensor.LSTMBackward{DX: in.normal(rows, 4*h), DC: in.normal(rows, h), DH: in.normal(rows, h), C: c, Gates: gates,
-						W: w, Reverse: reverse},
+					tensor.LSTMBackward{
+						DX: in.normal(rows, 4*h), DC: in.normal(rows, h), DH: in.normal(rows, h), C: c, Gates: gates,
+						W: w, Reverse: reverse,
+					},
 				}
 			}, "lstm/%dx%d/reverse=%v", rows, h, reverse)
 		}
@@ -121,8 +123,10 @@ func (g *grid) rope() {
 							}
 							return float32(math.Sin(angle))
 						}
-						return one(tensor.RoPE{Out: in.normal(n, heads*h), X: in.normal(n, heads*h),
-							Table: in.values(tensor.F32, angles, positions, h), Pos: in.below(n, 0, positions), Inverse: inverse, Add: add})
+						return one(tensor.RoPE{
+							Out: in.normal(n, heads*h), X: in.normal(n, heads*h),
+							Table: in.values(tensor.F32, angles, positions, h), Pos: in.below(n, 0, positions), Inverse: inverse, Add: add,
+						})
 					}, "rope/%dx%dx%d/inverse=%v/add=%v", n, heads, h, inverse, add)
 				}
 			}

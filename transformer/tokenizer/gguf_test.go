@@ -89,10 +89,18 @@ func TestNotInGGUF(t *testing.T) {
 
 // TestFromGGUFErrors: metadata that contradict themselves or ask for what isn't known.
 func TestFromGGUFErrors(t *testing.T) {
-	spm := []gguf.KV{{Key: ggufModel, Value: "llama"}, {Key: ggufTokens, Value: []string{"<unk>", "a", "b"}},
-		{Key: ggufScores, Value: []float32{0, 0, -1}}, {Key: ggufTypes, Value: []int32{2, 1, 1}}}
-	bpe := []gguf.KV{{Key: ggufModel, Value: "gpt2"}, {Key: ggufPre, Value: "gpt-2"}, {Key: ggufTokens, Value: []string{"a", "b", "ab"}},
-		{Key: ggufMerges, Value: []string{"a b"}}}
+	spm := []gguf.KV{
+		{Key: ggufModel, Value: "llama"},
+		{Key: ggufTokens, Value: []string{"<unk>", "a", "b"}},
+		{Key: ggufScores, Value: []float32{0, 0, -1}},
+		{Key: ggufTypes, Value: []int32{2, 1, 1}},
+	}
+	bpe := []gguf.KV{
+		{Key: ggufModel, Value: "gpt2"},
+		{Key: ggufPre, Value: "gpt-2"},
+		{Key: ggufTokens, Value: []string{"a", "b", "ab"}},
+		{Key: ggufMerges, Value: []string{"a b"}},
+	}
 	with := func(kvs []gguf.KV, key string, value any) []gguf.KV {
 		kvs = slices.DeleteFunc(slices.Clone(kvs), func(kv gguf.KV) bool { return kv.Key == key })
 		if value != nil {

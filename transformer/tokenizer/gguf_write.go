@@ -100,8 +100,13 @@ func describe(p preTokenizer) string {
 // ggufByteLevel describes a byte-level tokenizer.
 func (t *Tokenizer) ggufByteLevel(pre string) []gguf.KV {
 	tokens, types := t.ggufTokens()
-	return []gguf.KV{{Key: ggufModel, Value: "gpt2"}, {Key: ggufPre, Value: pre}, {Key: ggufTokens, Value: tokens},
-		{Key: ggufTypes, Value: types}, {Key: ggufMerges, Value: t.ggufMerges()}}
+	return []gguf.KV{
+		{Key: ggufModel, Value: "gpt2"},
+		{Key: ggufPre, Value: pre},
+		{Key: ggufTokens, Value: tokens},
+		{Key: ggufTypes, Value: types},
+		{Key: ggufMerges, Value: t.ggufMerges()},
+	}
 }
 
 // ggufMerges spells the merges as GGUF does, best first. Of merges with one rank, which
@@ -140,8 +145,14 @@ func (t *Tokenizer) ggufSentencePiece() ([]gguf.KV, error) {
 	for _, s := range slices.Backward(t.rankedMerges()) {
 		scores[s.merged] = -float32(s.rank)
 	}
-	kvs := []gguf.KV{{Key: ggufModel, Value: "llama"}, {Key: ggufPre, Value: "default"}, {Key: ggufTokens, Value: tokens}, {Key: ggufScores, Value: scores},
-		{Key: ggufTypes, Value: types}, {Key: ggufAddSpace, Value: addSpace}}
+	kvs := []gguf.KV{
+		{Key: ggufModel, Value: "llama"},
+		{Key: ggufPre, Value: "default"},
+		{Key: ggufTokens, Value: tokens},
+		{Key: ggufScores, Value: scores},
+		{Key: ggufTypes, Value: types},
+		{Key: ggufAddSpace, Value: addSpace},
+	}
 	if t.added.normalized.empty() {
 		kvs = append(kvs, gguf.KV{Key: ggufMerges, Value: t.ggufMerges()})
 	}

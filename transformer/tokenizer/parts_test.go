@@ -199,8 +199,16 @@ func TestStreamHandsOutTextAtOnce(t *testing.T) {
 	}
 	s := tk.Stream(true)
 	for _, step := range []struct{ piece, want string }{
-		{"<s>", ""}, {"▁the", "the"}, {"▁the", " the"}, {"<0xC3>", ""}, {"<0xA9>", "é"},
-		{"<0xF0>", ""}, {"<0x9F>", ""}, {"a", "\uFFFD\uFFFDa"}, {"<0xFF>", "\uFFFD"}, {"<0xE2>", ""},
+		{"<s>", ""},
+		{"▁the", "the"},
+		{"▁the", " the"},
+		{"<0xC3>", ""},
+		{"<0xA9>", "é"},
+		{"<0xF0>", ""},
+		{"<0x9F>", ""},
+		{"a", "\uFFFD\uFFFDa"},
+		{"<0xFF>", "\uFFFD"},
+		{"<0xE2>", ""},
 	} {
 		if got := s.Next(piece(step.piece)); got != step.want {
 			t.Errorf("Next(%s) = %q, want %q", step.piece, got, step.want)

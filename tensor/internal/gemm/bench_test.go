@@ -58,8 +58,14 @@ func BenchmarkGemm(b *testing.B) {
 func BenchmarkQuantized(b *testing.B) {
 	const nn, nt = 0, 1
 	for _, c := range []struct{ orientation, m, n, k int }{
-		{nt, 512, 2048, 2048}, {nn, 512, 2048, 2048}, {nt, 64, 2048, 2048}, {nn, 64, 2048, 2048},
-		{nt, 16, 2048, 2048}, {nt, 4, 2048, 2048}, {nt, 1, 2048, 2048}, {nn, 1, 2048, 2048},
+		{nt, 512, 2048, 2048},
+		{nn, 512, 2048, 2048},
+		{nt, 64, 2048, 2048},
+		{nn, 64, 2048, 2048},
+		{nt, 16, 2048, 2048},
+		{nt, 4, 2048, 2048},
+		{nt, 1, 2048, 2048},
+		{nn, 1, 2048, 2048},
 	} {
 		o := orientations[c.orientation]
 		x, _ := operand(1, c.m, c.k, false, storedF32, 0)

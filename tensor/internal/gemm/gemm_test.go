@@ -214,8 +214,16 @@ func TestShapes(t *testing.T) {
 // TestBlocks uses shapes that take several blocks and tasks in every direction, and the tails of blocks.
 func TestBlocks(t *testing.T) {
 	shapes := [][3]int{
-		{97, 255, 257}, {255, 256, 257}, {257, 255, 256}, {6, 300, 520}, {100, 8, 1030}, {3, 530, 2049},
-		{500, 33, 40}, {8, 600, 300}, {600, 7, 300}, {1000, 17, 9},
+		{97, 255, 257},
+		{255, 256, 257},
+		{257, 255, 256},
+		{6, 300, 520},
+		{100, 8, 1030},
+		{3, 530, 2049},
+		{500, 33, 40},
+		{8, 600, 300},
+		{600, 7, 300},
+		{1000, 17, 9},
 	}
 	for name, kern := range implementations() {
 		for _, shape := range shapes {

@@ -13,8 +13,16 @@ var quantFormats = []struct {
 	name   string
 	format *quant.Format
 }{
-	{"q8_0", &quant.Q8_0}, {"q4_0", &quant.Q4_0}, {"q4_1", &quant.Q4_1}, {"q5_0", &quant.Q5_0}, {"q5_1", &quant.Q5_1},
-	{"q4_k", &quant.Q4_K}, {"q5_k", &quant.Q5_K}, {"q6_k", &quant.Q6_K}, {"nf4", &quant.NF4}, {"fp4", &quant.FP4},
+	{"q8_0", &quant.Q8_0},
+	{"q4_0", &quant.Q4_0},
+	{"q4_1", &quant.Q4_1},
+	{"q5_0", &quant.Q5_0},
+	{"q5_1", &quant.Q5_1},
+	{"q4_k", &quant.Q4_K},
+	{"q5_k", &quant.Q5_K},
+	{"q6_k", &quant.Q6_K},
+	{"nf4", &quant.NF4},
+	{"fp4", &quant.FP4},
 }
 
 // quantOperand makes a random matrix such that op of it is rows x cols. The second result is the same matrix held

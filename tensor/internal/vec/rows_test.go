@@ -19,8 +19,10 @@ func TestRows(t *testing.T) {
 		"Normalize":     {func(r [][]float32) { Normalize(r[0], r[1], r[2], 1.25, 1) }, func(r [][]float64) { PlainNormalize(r[0], r[1], r[2], 1.25, 1) }, 1},
 		"ScoreGradient": {func(r [][]float32) { ScoreGradient(r[0], r[1], 0.25, 0.125) }, func(r [][]float64) { PlainScoreGradient(r[0], r[1], 0.25, 0.125) }, 1},
 		"Gate":          {func(r [][]float32) { Gate(r[0], r[1], r[2]) }, func(r [][]float64) { PlainGate(r[0], r[1], r[2]) }, 1},
-		"GateBackward": {func(r [][]float32) { GateBackward(r[0], r[1], r[2], r[3], r[4]) },
-			func(r [][]float64) { PlainGateBackward(r[0], r[1], r[2], r[3], r[4]) }, 2},
+		"GateBackward": {
+			func(r [][]float32) { GateBackward(r[0], r[1], r[2], r[3], r[4]) },
+			func(r [][]float64) { PlainGateBackward(r[0], r[1], r[2], r[3], r[4]) }, 2,
+		},
 	}
 	const rows, guard = 5, 77
 	for name, f := range forms {

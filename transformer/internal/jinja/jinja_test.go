@@ -70,9 +70,11 @@ func TestHostile(t *testing.T) {
 
 // TestMalformed checks that a mistake is an error that names the line.
 func TestMalformed(t *testing.T) {
-	for _, source := range []string{"{{", "{{ a", "{%", "{% if %}", "{% if a %}", "{% for %}", "{% for a in %}", "{% endif %}", "{{ a. }}", "{{ a[ }}", "{{ a[] }}",
+	for _, source := range []string{
+		"{{", "{{ a", "{%", "{% if %}", "{% if a %}", "{% for %}", "{% for a in %}", "{% endif %}", "{{ a. }}", "{{ a[ }}", "{{ a[] }}",
 		"{{ 'a }}", "{# a", "{% raw %}", "{{ a | nothing }}", "{{ a is nothing }}", "{% set %}", "{% set a.b.c = 1 %}", "{{ f(a=) }}", "{{ @ }}", "{% break %}",
-		"{% for a in b recursive %}{% endfor %}", "{{ {1: 2} }}", "{{ '\\xzz' }}", "{{ 1 + }}", "{% macro f( %}{% endmacro %}", "{{ a[1:2:3:4] }}"} {
+		"{% for a in b recursive %}{% endfor %}", "{{ {1: 2} }}", "{{ '\\xzz' }}", "{{ 1 + }}", "{% macro f( %}{% endmacro %}", "{{ a[1:2:3:4] }}",
+	} {
 		if text, err := render("\n" + source); !errors.Is(err, jinja.ErrTemplate) {
 			t.Errorf("%q: %q, %v", source, text, err)
 		} else if source != "{{ {1: 2} }}" && !strings.Contains(err.Error(), "line 2: ") {
@@ -91,8 +93,10 @@ func TestTime(t *testing.T) {
 // FuzzRender makes sure that whatever a template says, there is an answer or an error
 // of a known kind.
 func FuzzRender(f *testing.F) {
-	for _, source := range []string{"{{ messages[-1].content }}", "{% for m in messages %}{{ m.role | upper }}{% endfor %}", "{% macro a(b=1) %}{{ b }}{% endmacro %}{{ a() }}",
-		"{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a is eq 2 }}", "{% raw %}{{{% endraw %}", "a{#- b -#} c", "{{ text[::-1] ~ [1, {'a': none}] | tojson }}"} {
+	for _, source := range []string{
+		"{{ messages[-1].content }}", "{% for m in messages %}{{ m.role | upper }}{% endfor %}", "{% macro a(b=1) %}{{ b }}{% endmacro %}{{ a() }}",
+		"{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a is eq 2 }}", "{% raw %}{{{% endraw %}", "a{#- b -#} c", "{{ text[::-1] ~ [1, {'a': none}] | tojson }}",
+	} {
 		f.Add(source)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
