@@ -62,7 +62,7 @@ func (m Max) Task() (Task, error) {
 		Deviation: 0.8 / math.Sqrt(float64(m.Width)),
 		Batch:     func(rng *rand.Rand) transformer.Batch { return m.lists(rng, m.Batch) },
 		Size:      m.Batch, Length: m.Numbers,
-		Train: peft.TrainConfig{Steps: m.Steps, LR: 1e-3, WeightDecay: 0.01},
+		Train: peft.TrainConfig{Steps: m.Steps, LR: 1e-3, WeightDecay: 0.01, Schedule: peft.Cosine},
 		Seed:  m.Seed,
 	}, nil
 }

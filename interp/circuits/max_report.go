@@ -79,7 +79,7 @@ func (r *MaxReport) Page(losses []float64) view.Page {
 	e := r.Example
 	p := view.Page{Title: fmt.Sprintf("The largest of %d numbers", e.Numbers), Warnings: r.Remarks(), Facts: []view.Fact{
 		{Name: "model", Value: fmt.Sprintf("one layer, one attention head, width %d, numbers 0 to %d; no MLP, no norms, no biases, learned positions", e.Width, e.Vocab-1)},
-		{Name: "training", Value: fmt.Sprintf("%d steps of %d lists, AdamW, learning rate 0.001, weight decay 0.01; seed %d", e.Steps, e.Batch, e.Seed)},
+		{Name: "training", Value: fmt.Sprintf("%d steps of %d lists, AdamW, learning rate 0.001 falling along a cosine, weight decay 0.01; seed %d", e.Steps, e.Batch, e.Seed)},
 	}}
 	maps := r.Maps()
 	p.Sections = append([]view.Section{table(r.Numbers())}, curve(losses)...)
