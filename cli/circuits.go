@@ -232,10 +232,8 @@ func trainToy(c *cli.Context, e circuitExample, seed uint64, b tensor.Backend, o
 
 // write makes the files.
 func (r *toyRun) write(c *cli.Context) error {
-	if name := c.String("html"); name != "" {
-		if err := replaceFile(name, func(w io.Writer) error { return view.HTML(w, r.Report.Page(r.Losses)) }); err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
+	if err := writePage(c, func() view.Page { return r.Report.Page(r.Losses) }); err != nil {
+		return err
 	}
 	if dir := c.String("png"); dir != "" {
 		if err := r.writePictures(dir); err != nil {

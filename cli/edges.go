@@ -88,10 +88,8 @@ func (p *program) edges(c *cli.Context) error {
 	for _, e := range r.list {
 		r.Edges = append(r.Edges, foundEdge{r.name(e.From), r.name(e.To), e.Score})
 	}
-	if name := c.String("html"); name != "" {
-		if err := writeView(name, r.page(b)); err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
+	if err := writePage(c, func() view.Page { return r.page(b) }); err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		return writeJSON(out.result, r)
@@ -154,7 +152,7 @@ func (r *edgesReport) page(b *base) view.Page {
 		{Name: "corrupted", Value: strings.Join(b.pieces(r.Corrupted), "")},
 		{Name: "target", Value: view.Label(b.piece(r.Target))},
 		{Name: "steps", Value: fmt.Sprint(r.Steps)},
-		{Name: "made by", Value: "gpupeft " + thisBuild().Version},
+		madeBy(),
 	}}
 }
 

@@ -78,7 +78,11 @@ func (j *job) baseline(c *cli.Context, name string, n int) (results.Trial, error
 		if err != nil {
 			return results.Trial{}, err
 		}
-		if s, err = j.scoreBare(c.Context, source); err != nil {
+		choices, err := j.choicesOf(source)
+		if err != nil {
+			return results.Trial{}, err
+		}
+		if s, err = j.scoreBare(c.Context, source, choices); err != nil {
 			return results.Trial{}, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gpupeft/gpupeft/interp"
 	"github.com/gpupeft/gpupeft/interp/view"
 )
 
@@ -86,7 +87,7 @@ func (r *headReport) pairMap(kind composed) view.Matrix {
 	m := view.Matrix{Title: kind.name, RowName: "earlier head", ColumnName: "later head", Group: r.Heads, Baseline: r.Composition.Baseline}
 	for l := range r.Layers {
 		for h := range r.Heads {
-			m.Rows = append(m.Rows, fmt.Sprintf("L%dH%d", l, h))
+			m.Rows = append(m.Rows, interp.HeadAt{Layer: l, Head: h}.String())
 			var row []float32
 			for later, heads := range kind.pairs[l][h] {
 				for _, v := range heads {

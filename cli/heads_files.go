@@ -52,6 +52,21 @@ func writeView(name string, p view.Page) error {
 	return replaceFile(name, func(w io.Writer) error { return view.HTML(w, p) })
 }
 
+// writePage writes the page of --html, if it is asked for.
+func writePage(c *cli.Context, page func() view.Page) error {
+	name := c.String("html")
+	if name == "" {
+		return nil
+	}
+	if err := writeView(name, page()); err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	return nil
+}
+
+// madeBy is the fact of a page that says with what it was made.
+func madeBy() view.Fact { return view.Fact{Name: "made by", Value: "gpupeft " + thisBuild().Version} }
+
 // pictures draws each score that is shown, and the pattern of the head that is called by it.
 func (r *headReport) pictures(dir string, o view.PNGOptions, seen *seenText) error {
 	names, err := r.names()

@@ -67,7 +67,7 @@ func (r *headReport) facts() []view.Fact {
 	if len(r.Adapters) > 0 {
 		facts = append(facts, view.Fact{Name: "adapters", Value: strings.Join(r.Adapters, ", ")})
 	}
-	return append(facts, view.Fact{Name: "made by", Value: "gpupeft " + thisBuild().Version})
+	return append(facts, madeBy())
 }
 
 // drawnScores are all scores, the most telling first.

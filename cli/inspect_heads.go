@@ -313,22 +313,9 @@ func (p *program) answers(c *cli.Context, b *base, r *headReport, o *interp.Insp
 	if c.String("target") == "" {
 		return nil
 	}
-	for _, a := range []struct {
-		flag   string
-		weight float64
-		to     **int32
-	}{{"target", 1, &r.Settings.Target}, {"foil", -1, &r.Settings.Foil}} {
-		if c.String(a.flag) == "" {
-			continue
-		}
-		id, err := b.token(a.flag, c.String(a.flag))
-		if err != nil {
-			return err
-		}
-		*a.to = &id
-		for s := range r.Tokens {
-			o.Terms = append(o.Terms, interp.Term{Sequence: s, Position: -1, Token: id, Weight: a.weight / float64(len(r.Tokens))})
-		}
+	var err error
+	if r.Settings.Target, r.Settings.Foil, o.Terms, err = b.answer(c, len(r.Tokens)); err != nil {
+		return err
 	}
 	o.Metric = interp.Sum(o.Terms...)
 	if text := c.String("corrupted"); text != "" {
@@ -342,6 +329,29 @@ func (p *program) answers(c *cli.Context, b *base, r *headReport, o *interp.Insp
 		o.Corrupted = [][]int32{ids}
 	}
 	return nil
+}
+
+// answer reads --target, and --foil if there is one: the logit of the one after a text, less that
+// of the other, the mean over sequences.
+func (b *base) answer(c *cli.Context, sequences int) (target, foil *int32, terms []interp.Term, err error) {
+	for _, a := range []struct {
+		flag   string
+		weight float64
+		to     **int32
+	}{{"target", 1, &target}, {"foil", -1, &foil}} {
+		if c.String(a.flag) == "" {
+			continue
+		}
+		id, err := b.token(a.flag, c.String(a.flag))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		*a.to = &id
+		for s := range sequences {
+			terms = append(terms, interp.Term{Sequence: s, Position: -1, Token: id, Weight: a.weight / float64(sequences)})
+		}
+	}
+	return target, foil, terms, nil
 }
 
 // corrupted reads --corrupted, which has as many tokens as the clean text.
@@ -380,7 +390,7 @@ func (b *base) token(flag, value string) (int32, error) {
 
 // headName is as in L5H1, with the key head where heads share one.
 func (r *headReport) headName(layer, head int) string {
-	name := fmt.Sprintf("L%dH%d", layer, head)
+	name := interp.HeadAt{Layer: layer, Head: head}.String()
 	if r.share > 1 {
 		name += fmt.Sprintf("(kv%d)", head/r.share)
 	}

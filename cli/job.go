@@ -26,7 +26,8 @@ type job struct {
 	sketch    *sketch
 	files     *data.Files // nil until they are open
 	trainData *data.Set
-	valid     *data.Set // what is evaluated on; nil: nothing
+	valid     *data.Set     // what is evaluated on; nil: nothing
+	choices   *data.Choices // of valid; nil: the metric isn't about them
 	checked   *data.Examination
 	method    peft.Method
 	run       *transformer.Run
@@ -166,8 +167,9 @@ func (j *job) openData(c *cli.Context) error {
 	}
 	if j.valid != nil {
 		j.valid = j.valid.Head(p.evalBatches * p.loader.Batch)
+		j.choices, err = j.choicesOf(j.valid)
 	}
-	return nil
+	return err
 }
 
 // pack settles how rows become batches. A packed row has room for the longest row with

@@ -125,10 +125,8 @@ func (p *program) lens(c *cli.Context) error {
 	for _, l := range lens {
 		r.Places = append(r.Places, b.lensPlace(l))
 	}
-	if name := c.String("html"); name != "" {
-		if err := writeView(name, r.page()); err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
+	if err := writePage(c, r.page); err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		return writeJSON(out.result, r)

@@ -14,7 +14,7 @@ func (r *lensReport) page() view.Page {
 	lens := r.lensView("What each layer would predict")
 	lens.About = "The stream before every layer, and behind the last, read as if it were the end (logit lens)."
 	return view.Page{
-		Title: "Logit lens: " + filepath.Base(r.Model), Facts: []view.Fact{{Name: "model", Value: r.Model}, {Name: "made by", Value: "gpupeft " + thisBuild().Version}},
+		Title: "Logit lens: " + filepath.Base(r.Model), Facts: []view.Fact{{Name: "model", Value: r.Model}, madeBy()},
 		Sections: []view.Section{lens, r.divergence()},
 	}
 }

@@ -81,20 +81,11 @@ func (p *program) pair(c *cli.Context, b *base, with *adapterSet) (*textPair, er
 	if err != nil {
 		return nil, err
 	}
-	t := &textPair{Clean: clean[0], Corrupted: corrupted}
-	if t.Target, err = b.token("target", c.String("target")); err != nil {
+	target, foil, terms, err := b.answer(c, 1)
+	if err != nil {
 		return nil, err
 	}
-	terms := []interp.Term{{Position: -1, Token: t.Target, Weight: 1}}
-	if c.String("foil") != "" {
-		foil, err := b.token("foil", c.String("foil"))
-		if err != nil {
-			return nil, err
-		}
-		t.Foil = &foil
-		terms = append(terms, interp.Term{Position: -1, Token: foil, Weight: -1})
-	}
-	t.metric = interp.Sum(terms...)
+	t := &textPair{Clean: clean[0], Corrupted: corrupted, Target: *target, Foil: foil, metric: interp.Sum(terms...)}
 	return t, b.fits(with, len(t.Clean))
 }
 
@@ -157,10 +148,8 @@ func (p *program) patch(c *cli.Context) error {
 	if err := r.run(c.Context, b, kinds, receivers, o); err != nil {
 		return err
 	}
-	if name := c.String("html"); name != "" {
-		if err := writeView(name, r.page()); err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
+	if err := writePage(c, r.page); err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		return writeJSON(out.result, r)
@@ -285,7 +274,7 @@ func (r *patchReport) print(c *cli.Context, out *output) {
 // place names what was patched.
 func (r *patchReport) place(p patchedOfAKind, x interp.Ranked) string {
 	if p.byHead() {
-		return fmt.Sprintf("L%dH%d", x.Layer, x.Head)
+		return interp.HeadAt{Layer: x.Layer, Head: x.Head}.String()
 	}
 	return fmt.Sprintf("L%d at %d %s", x.Layer, x.Head, view.Label(r.tokens[x.Head]))
 }
@@ -300,7 +289,7 @@ func (r *patchReport) page() view.Page {
 	if len(r.Adapters) > 0 {
 		p.Facts = append(p.Facts, view.Fact{Name: "adapters", Value: strings.Join(r.Adapters, ", ")})
 	}
-	p.Facts = append(p.Facts, view.Fact{Name: "made by", Value: "gpupeft " + thisBuild().Version})
+	p.Facts = append(p.Facts, madeBy())
 	about := "How much of the way from the corrupted text's answer to the clean one's each activation brings back."
 	if r.To != nil {
 		about = "How much of the way from the clean text's answer to the corrupted one's each head goes along these paths alone."

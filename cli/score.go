@@ -62,12 +62,8 @@ func longestOf(s data.Source) int {
 	return n
 }
 
-// scoreBare evaluates the model without what is trained.
-func (j *job) scoreBare(ctx context.Context, s data.Source) (tune.Score, error) {
-	choices, err := j.choicesOf(s)
-	if err != nil {
-		return tune.Score{}, err
-	}
+// scoreBare evaluates the model without what is trained; choices are those of the source.
+func (j *job) scoreBare(ctx context.Context, s data.Source, choices *data.Choices) (tune.Score, error) {
 	length := longestOf(s)
 	if choices != nil {
 		length = max(length, choices.Longest())
@@ -83,7 +79,7 @@ func (j *job) scoreBare(ctx context.Context, s data.Source) (tune.Score, error) 
 	return j.evaluate(ctx, r, s, j.valid.Format, choices, j.plan.micro)
 }
 
-// choicesOf returns the choices of examples, if the metric is about them.
+// choicesOf returns the choices of examples that are held out, if the metric is about them.
 func (j *job) choicesOf(s data.Source) (*data.Choices, error) {
 	if j.plan.metric != tune.Class {
 		return nil, nil

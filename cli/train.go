@@ -39,7 +39,7 @@ func (j *job) before(ctx context.Context) error {
 		}
 	}
 	if j.valid != nil {
-		s, err := j.scoreBare(ctx, j.valid)
+		s, err := j.scoreBare(ctx, j.valid, j.choices)
 		if err != nil {
 			return err
 		}
@@ -140,11 +140,7 @@ func (j *job) tuneJob() tune.Job {
 
 // evaluateHeldOut scores what is trained.
 func (j *job) evaluateHeldOut(ctx context.Context) (tune.Score, error) {
-	choices, err := j.choicesOf(j.valid)
-	if err != nil {
-		return tune.Score{}, err
-	}
-	return j.evaluate(ctx, j.run, j.valid, j.valid.Format, choices, j.plan.micro)
+	return j.evaluate(ctx, j.run, j.valid, j.valid.Format, j.choices, j.plan.micro)
 }
 
 // stepsAfter returns the batches of the steps that follow some.

@@ -128,7 +128,7 @@ func (r *tuningReport) missed() view.Table {
 	}
 	seen := map[string]bool{}
 	for _, x := range slices.Concat(largest(base, 10), largest(tuned, 10)) {
-		if name := fmt.Sprintf("L%dH%d", x.Layer, x.Head); !seen[name] {
+		if name := (interp.HeadAt{Layer: x.Layer, Head: x.Head}).String(); !seen[name] {
 			seen[name] = true
 			t.Rows = append(t.Rows, []string{name, fmt.Sprintf("%+.3f", base[x.Layer][x.Head]), fmt.Sprintf("%+.3f", tuned[x.Layer][x.Head])})
 		}

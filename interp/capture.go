@@ -31,6 +31,8 @@ type Options struct {
 	Adapters []transformer.Adapter
 	// Task says which of a soft prompt's tasks it is of.
 	Task int
+
+	noLogits bool // the stream behind the last layer is wanted, and nothing after it
 }
 
 // Trace is what a run left behind.

@@ -62,20 +62,27 @@ func streamHooks(c *transformer.Config) []string {
 	return append(hooks, transformer.Site{Layer: len(c.Layers) - 1, Point: transformer.ResidPost}.String())
 }
 
+// captureStreams returns the stream at all of streamHooks, for the tokens of a text.
+func captureStreams(ctx context.Context, m *transformer.Model, ids []int32, o Options) (map[string]Activation, error) {
+	o.Hooks, o.Metric, o.Positions, o.StopAtLayer, o.noLogits = streamHooks(m.Config), nil, textPositions(o.Adapters, len(ids)), 0, true
+	trace, err := Capture(ctx, m, [][]int32{ids}, o)
+	if err != nil {
+		return nil, err
+	}
+	return trace.Activations, nil
+}
+
 // compareStreams gives put the divergence of each place.
 func compareStreams(ctx context.Context, m *transformer.Model, ids []int32, runs [2]Options, readers [2]*transformer.Run, put func(place int, kl []float64)) error {
 	var streams [2]map[string]Activation
-	hooks := streamHooks(m.Config)
 	for i, o := range runs {
-		o.Hooks, o.Metric, o.Positions, o.StopAtLayer = hooks, nil, textPositions(o.Adapters, len(ids)), 0
-		trace, err := Capture(ctx, m, [][]int32{ids}, o)
-		if err != nil {
+		var err error
+		if streams[i], err = captureStreams(ctx, m, ids, o); err != nil {
 			return err
 		}
-		streams[i] = trace.Activations
 	}
 	width := m.Config.Hidden
-	for place, hook := range hooks {
+	for place, hook := range streamHooks(m.Config) {
 		var kl []float64
 		for rows := range slices.Chunk(span(0, len(ids)), lensRows) {
 			var logits [2][]float32

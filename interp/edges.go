@@ -19,7 +19,7 @@ type Node struct {
 
 // String is as in "embed", "L3H1", "L3H1.q", "L3.mlp", "logits".
 func (n Node) String() string {
-	head := fmt.Sprintf("L%dH%d", n.Layer, n.Head)
+	head := HeadAt{n.Layer, n.Head}.String()
 	switch n.Point {
 	case transformer.Embed:
 		return "embed"

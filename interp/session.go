@@ -259,7 +259,7 @@ func (s *session) capture(batch transformer.Batch, put sink, logits func(a Activ
 }
 
 // hasLogits says whether the run goes as far, and any are kept.
-func (s *session) hasLogits() bool { return s.o.StopAtLayer == 0 && len(s.kept) > 0 }
+func (s *session) hasLogits() bool { return s.o.StopAtLayer == 0 && !s.o.noLogits && len(s.kept) > 0 }
 
 // logits goes on to the logits, and back from the metric.
 func (s *session) logits(take func(a Activation) error) (float64, error) {

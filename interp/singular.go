@@ -148,17 +148,12 @@ func (w *weights) throughNorms(list []Direction) {
 	for _, d := range list {
 		rows = append(rows, d.Vector...)
 	}
-	x := w.new(len(list), w.c.Hidden)
-	if w.err == nil {
-		w.err = tensor.WriteFloats(w.ctx, w.m.Backend(), x, rows)
-	}
-	if x = w.weigh(x, norm); w.err == nil {
-		rows, w.err = tensor.Floats(w.ctx, w.m.Backend(), x)
+	if rows = w.read(w.weigh(w.upload(rows, w.c.Hidden), norm), 0); w.err != nil {
+		return
 	}
 	for i := range list {
 		list[i].Vector = rows[i*w.c.Hidden:][:w.c.Hidden]
 	}
-	w.free(0)
 }
 
 // readDirections finds the tokens of directions.

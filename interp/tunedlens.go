@@ -38,13 +38,12 @@ func FitTunedLens(ctx context.Context, m *transformer.Model, sequences [][]int32
 	hooks := streamHooks(m.Config)
 	streams := map[string][]float32{}
 	for _, seq := range sequences {
-		o.Hooks, o.Metric, o.Positions, o.StopAtLayer = hooks, nil, textPositions(o.Adapters, len(seq)), 0
-		trace, err := Capture(ctx, m, [][]int32{seq}, o)
+		captured, err := captureStreams(ctx, m, seq, o)
 		if err != nil {
 			return nil, err
 		}
 		for _, h := range hooks {
-			streams[h] = append(streams[h], trace.Activations[h].Values...)
+			streams[h] = append(streams[h], captured[h].Values...)
 		}
 	}
 	t := &TunedLens{m.Config.Hidden, map[string][]float32{}, map[string][]float32{}}

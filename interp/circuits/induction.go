@@ -2,7 +2,6 @@ package circuits
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
@@ -27,14 +26,7 @@ type Induction struct {
 }
 
 func (n Induction) withDefaults() Induction {
-	for _, f := range []struct {
-		field *int
-		value int
-	}{{&n.Vocab, 64}, {&n.Length, 32}, {&n.Width, 64}, {&n.Heads, 2}, {&n.Steps, 1500}, {&n.Batch, 64}, {&n.Tests, 2000}} {
-		if *f.field == 0 {
-			*f.field = f.value
-		}
-	}
+	sizes{{&n.Vocab, 64}, {&n.Length, 32}, {&n.Width, 64}, {&n.Heads, 2}, {&n.Steps, 1500}, {&n.Batch, 64}, {&n.Tests, 2000}}.fill()
 	return n
 }
 
@@ -55,11 +47,8 @@ func (n Induction) Task() (Task, error) {
 		return Task{}, err
 	}
 	return Task{
-		Toy: transformer.Toy{
-			Vocab: n.Vocab, Positions: n.Length, Width: n.Width, Layers: 2, Heads: n.Heads, HeadDim: n.Width / n.Heads,
-			Norm: "none", Position: "learned",
-		},
-		Deviation: 0.8 / math.Sqrt(float64(n.Width)),
+		Toy:       attention(n.Vocab, n.Length, n.Width, 2, n.Heads),
+		Deviation: deviation(n.Width),
 		Batch:     func(rng *rand.Rand) transformer.Batch { return n.rounds(rng, n.Batch) },
 		Size:      n.Batch, Length: n.Length,
 		Train: peft.TrainConfig{Steps: n.Steps, LR: 1e-3, WeightDecay: 0.01},

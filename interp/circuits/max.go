@@ -2,7 +2,6 @@ package circuits
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -27,14 +26,7 @@ type Max struct {
 
 // withDefaults fills in the zero fields.
 func (m Max) withDefaults() Max {
-	for _, f := range []struct {
-		field *int
-		value int
-	}{{&m.Numbers, 4}, {&m.Vocab, 64}, {&m.Width, 32}, {&m.Steps, 3000}, {&m.Batch, 128}, {&m.Tests, 100_000}} {
-		if *f.field == 0 {
-			*f.field = f.value
-		}
-	}
+	sizes{{&m.Numbers, 4}, {&m.Vocab, 64}, {&m.Width, 32}, {&m.Steps, 3000}, {&m.Batch, 128}, {&m.Tests, 100_000}}.fill()
 	return m
 }
 
@@ -55,11 +47,8 @@ func (m Max) Task() (Task, error) {
 		return Task{}, err
 	}
 	return Task{
-		Toy: transformer.Toy{
-			Vocab: m.Vocab, Positions: m.Numbers, Width: m.Width, Layers: 1, Heads: 1, HeadDim: m.Width,
-			Norm: "none", Position: "learned",
-		},
-		Deviation: 0.8 / math.Sqrt(float64(m.Width)),
+		Toy:       attention(m.Vocab, m.Numbers, m.Width, 1, 1),
+		Deviation: deviation(m.Width),
 		Batch:     func(rng *rand.Rand) transformer.Batch { return m.lists(rng, m.Batch) },
 		Size:      m.Batch, Length: m.Numbers,
 		Train: peft.TrainConfig{Steps: m.Steps, LR: 1e-3, WeightDecay: 0.01, Schedule: peft.Cosine},

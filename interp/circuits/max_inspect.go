@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -137,7 +136,7 @@ func (r *MaxReport) measure(ctx context.Context, model *transformer.Model) error
 			right++
 			g.Accuracy++
 		}
-		r.Loss += (logSumExp(logits) - float64(logits[want])) / float64(r.Example.Tests)
+		r.Loss -= interp.LogProb(logits, want) / float64(r.Example.Tests)
 	})
 	r.Accuracy = float64(right) / float64(r.Example.Tests)
 	for i, g := range gaps {
@@ -147,15 +146,6 @@ func (r *MaxReport) measure(ctx context.Context, model *transformer.Model) error
 		}
 	}
 	return err
-}
-
-// logSumExp is log Σ exp(x).
-func logSumExp(x []float32) float64 {
-	most, sum := float64(slices.Max(x)), 0.0
-	for _, v := range x {
-		sum += math.Exp(float64(v) - most)
-	}
-	return most + math.Log(sum)
 }
 
 // ablate finds out how often it is right without its head.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"math/rand/v2"
 
 	"github.com/gpupeft/gpupeft/peft"
@@ -23,6 +24,31 @@ type Task struct {
 	Size, Length int
 	Train        peft.TrainConfig
 	Seed         uint64 // of weights and data
+}
+
+// attention is a toy of attention alone, with learned positions.
+func attention(vocab, positions, width, layers, heads int) transformer.Toy {
+	return transformer.Toy{
+		Vocab: vocab, Positions: positions, Width: width, Layers: layers, Heads: heads, HeadDim: width / heads,
+		Norm: "none", Position: "learned",
+	}
+}
+
+// deviation is that of the first weights of Gross et al. 2024.
+func deviation(width int) float64 { return 0.8 / math.Sqrt(float64(width)) }
+
+// sizes are fields of an example with what 0 means there.
+type sizes []struct {
+	field *int
+	value int
+}
+
+func (s sizes) fill() {
+	for _, f := range s {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
 }
 
 // Training is a toy in training. It belongs to one goroutine; Close frees its memory.
