@@ -61,7 +61,7 @@ single:
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         BX, SI
-	ADDQ         $0x40, DI
+	ADDQ         $0x00000040, DI
 	DECQ         R8
 	JNZ          single
 
@@ -166,7 +166,7 @@ single:
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         SI, DI
-	ADDQ         $0x40, R8
+	ADDQ         $0x00000040, R8
 	DECQ         R9
 	JNZ          single
 
@@ -298,7 +298,7 @@ single:
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         SI, DI
-	ADDQ         $0x40, R8
+	ADDQ         $0x00000040, R8
 	DECQ         R9
 	JNZ          single
 
@@ -458,7 +458,7 @@ single:
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         SI, DI
-	ADDQ         $0x40, R9
+	ADDQ         $0x00000040, R9
 	DECQ         R10
 	JNZ          single
 
@@ -645,7 +645,7 @@ single:
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         SI, DI
-	ADDQ         $0x40, R9
+	ADDQ         $0x00000040, R9
 	DECQ         R10
 	JNZ          single
 
@@ -860,7 +860,7 @@ single:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         SI, DI
-	ADDQ         $0x40, R10
+	ADDQ         $0x00000040, R10
 	DECQ         R11
 	JNZ          single
 

@@ -72,24 +72,7 @@ func micro(height int) {
 		}
 		ADDQ(step, cursor)
 	}
-	const bStep = columns * emit.Width
-	Label("unrolled")
-	SUBQ(Imm(unroll), kc)
-	JL(LabelRef("rest"))
-	for i := range unroll {
-		rankOne(i * bStep)
-	}
-	ADDQ(U32(unroll*bStep), b)
-	JMP(LabelRef("unrolled"))
-	Label("rest")
-	ADDQ(Imm(unroll), kc)
-	JZ(LabelRef("store"))
-	Label("single")
-	rankOne(0)
-	ADDQ(Imm(bStep), b)
-	DECQ(kc)
-	JNZ(LabelRef("single"))
-
+	alongK(b, kc, columns*emit.Width, rankOne)
 	Label("store")
 	writeTile(height, c, acc)
 	ADDQ(NewParamAddr("aPanel", 32), a)
@@ -97,6 +80,27 @@ func micro(height int) {
 	JNZ(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// alongK emits the loop over k, up to the label store: rankOne for each row of B, of step bytes, at an
+// offset from b.
+func alongK(b, kc Register, step int, rankOne func(offset int)) {
+	Label("unrolled")
+	SUBQ(Imm(unroll), kc)
+	JL(LabelRef("rest"))
+	for i := range unroll {
+		rankOne(i * step)
+	}
+	ADDQ(U32(unroll*step), b)
+	JMP(LabelRef("unrolled"))
+	Label("rest")
+	ADDQ(Imm(unroll), kc)
+	JZ(LabelRef("store"))
+	Label("single")
+	rankOne(0)
+	ADDQ(U32(step), b)
+	DECQ(kc)
+	JNZ(LabelRef("single"))
 }
 
 // writeTile emits the stores of the accumulators to the rows from c on and leaves c behind the last row.

@@ -13,7 +13,6 @@ import (
 const (
 	maxHeight512 = 12 // rows of the largest tile: 12x32 takes 24 accumulators of the 32 registers
 	width512     = 64 // bytes of a ZMM register
-	unroll512    = 4
 )
 
 // micro512 emits the AVX-512 micro-kernel of tiles of height rows and 16 or 32 columns.
@@ -28,9 +27,7 @@ func micro512(height, columns int) {
 	rows := rowAddresses(min(height, maxHeight), cursors[0], stride)
 	if height > maxHeight {
 		cursors = append(cursors, GP64())
-		for _, m := range rowAddressesLike(rows, cursors[1])[:height-maxHeight] {
-			rows = append(rows, m)
-		}
+		rows = append(rows, rowAddressesLike(rows, cursors[1])[:height-maxHeight]...)
 	}
 
 	Label("panel")
@@ -63,24 +60,7 @@ func micro512(height, columns int) {
 			ADDQ(step, cursor)
 		}
 	}
-	const bStep = 2 * width512
-	Label("unrolled")
-	SUBQ(Imm(unroll512), kc)
-	JL(LabelRef("rest"))
-	for i := range unroll512 {
-		rankOne(i * bStep)
-	}
-	ADDQ(U32(unroll512*bStep), b)
-	JMP(LabelRef("unrolled"))
-	Label("rest")
-	ADDQ(Imm(unroll512), kc)
-	JZ(LabelRef("store"))
-	Label("single")
-	rankOne(0)
-	ADDQ(U32(bStep), b)
-	DECQ(kc)
-	JNZ(LabelRef("single"))
-
+	alongK(b, kc, 2*width512, rankOne)
 	Label("store")
 	writeTile512(height, columns, c, ldc, acc)
 	ADDQ(NewParamAddr("aPanel", 32), a)
