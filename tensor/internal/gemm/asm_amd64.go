@@ -5,157 +5,157 @@
 package gemm
 
 // micro1 computes panels tiles of 1x16 that lie below each other in C: alpha times the product of a
-// panel of A and the packed panel of B, stored or, with add, added to C. aRow, aStep, aPanel and ldc
-// are the distances in bytes from one row of A to the next, one k to the next, one panel to the next
-// and one row of C to the next. kc and panels are at least 1.
+// panel of A and the packed panel of B, plus the tiles at from unless that is nil. aRow, aStep, aPanel,
+// ldc and ldfrom are the distances in bytes from one row of A to the next, one k to the next, one panel
+// to the next and one row of C and of from to the next. kc and panels are at least 1.
 //
 //go:noescape
-func micro1(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
+func micro1(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)
 
 // micro2 is micro1 for tiles of 2x16.
 //
 //go:noescape
-func micro2(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
+func micro2(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)
 
 // micro3 is micro1 for tiles of 3x16.
 //
 //go:noescape
-func micro3(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
+func micro3(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)
 
 // micro4 is micro1 for tiles of 4x16.
 //
 //go:noescape
-func micro4(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
+func micro4(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)
 
 // micro5 is micro1 for tiles of 5x16.
 //
 //go:noescape
-func micro5(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
+func micro5(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)
 
 // micro6 is micro1 for tiles of 6x16.
 //
 //go:noescape
-func micro6(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int)
+func micro6(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)
 
 // micro1x16AVX512 is micro1 for tiles of 1x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro1x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro1x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro1x32AVX512 is micro1 for tiles of 1x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro1x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro1x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro2x16AVX512 is micro1 for tiles of 2x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro2x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro2x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro2x32AVX512 is micro1 for tiles of 2x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro2x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro2x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro3x16AVX512 is micro1 for tiles of 3x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro3x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro3x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro3x32AVX512 is micro1 for tiles of 3x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro3x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro3x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro4x16AVX512 is micro1 for tiles of 4x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro4x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro4x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro4x32AVX512 is micro1 for tiles of 4x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro4x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro4x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro5x16AVX512 is micro1 for tiles of 5x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro5x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro5x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro5x32AVX512 is micro1 for tiles of 5x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro5x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro5x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro6x16AVX512 is micro1 for tiles of 6x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro6x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro6x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro6x32AVX512 is micro1 for tiles of 6x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro6x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro6x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro7x16AVX512 is micro1 for tiles of 7x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro7x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro7x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro7x32AVX512 is micro1 for tiles of 7x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro7x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro7x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro8x16AVX512 is micro1 for tiles of 8x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro8x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro8x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro8x32AVX512 is micro1 for tiles of 8x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro8x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro8x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro9x16AVX512 is micro1 for tiles of 9x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro9x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro9x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro9x32AVX512 is micro1 for tiles of 9x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro9x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro9x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro10x16AVX512 is micro1 for tiles of 10x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro10x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro10x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro10x32AVX512 is micro1 for tiles of 10x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro10x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro10x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro11x16AVX512 is micro1 for tiles of 11x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro11x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro11x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro11x32AVX512 is micro1 for tiles of 11x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro11x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro11x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro12x16AVX512 is micro1 for tiles of 12x16, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro12x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro12x16AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // micro12x32AVX512 is micro1 for tiles of 12x32, of a panel of B that is 32 wide; only the columns of mask are written.
 //
 //go:noescape
-func micro12x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)
+func micro12x32AVX512(kc int, a *float32, aRow int, aStep int, aPanel int, b *float32, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)
 
 // dotsF321 sets out[j] to the inner product of rows[j] and row 0 of x, n values each; with more rows of
 // x, out[4*i+j] belongs to row i.

@@ -27,7 +27,8 @@ type RowSource interface {
 // Parallel is how work is shared. The zero value shares nothing.
 type Parallel struct {
 	Workers int // how many goroutines Do uses, for a choice of the size of tasks; it changes no result
-	// Do calls f(0) to f(n-1), in any order and on any number of goroutines, and returns after the last has returned.
+	// Do calls f(0) to f(n-1) on any number of goroutines, none before one of a smaller number, and returns after the
+	// last has returned.
 	Do func(n int, f func(i int))
 }
 

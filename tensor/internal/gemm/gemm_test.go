@@ -34,13 +34,15 @@ func goroutines(n int) Parallel {
 	return Parallel{n, func(tasks int, f func(int)) {
 		var group sync.WaitGroup
 		var next atomic.Int64
-		for range n {
-			group.Go(func() {
-				for i := int(next.Add(1)) - 1; i < tasks; i = int(next.Add(1)) - 1 {
-					f(i)
-				}
-			})
+		work := func() {
+			for i := int(next.Add(1)) - 1; i < tasks; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
 		}
+		for range min(n, tasks) - 1 {
+			group.Go(work)
+		}
+		work()
 		group.Wait()
 	}}
 }
@@ -272,8 +274,8 @@ func TestBitsDependOnShapeAlone(t *testing.T) {
 	}
 }
 
-// TestTasks checks that the tasks of a chunk end at tiles' and blocks' borders, and that all workers have some where
-// there is work.
+// TestTasks checks that the tasks of a chunk end at tiles' and blocks' borders, that all workers have some where there
+// is work, and that a task's sums of one panel fit its memory.
 func TestTasks(t *testing.T) {
 	for name, kern := range implementations() {
 		for _, m := range []int{1, 5, 12, 64, 97, 480, 1024} {
@@ -284,7 +286,8 @@ func TestTasks(t *testing.T) {
 					j.chunk = chunk{rows: m, end: 512}
 					j.prepare(workers)
 					tasks := ceilDiv(m, j.tileRows) * ceilDiv(n, j.tileCols)
-					if j.tileRows%j.height != 0 || j.tileCols%64 != 0 || workers == 1 && tasks > 1 || m*n >= 1<<20 && tasks < workers {
+					if j.tileRows%j.height != 0 || j.tileCols%64 != 0 || min(m, j.tileRows)*kern.width > partsSize ||
+						workers == 1 && tasks > ceilDiv(m, mTile) || m*n >= 1<<20 && tasks < workers {
 						t.Errorf("%s, %d workers: %d x %d is cut to %d x %d", name, workers, m, n, j.tileRows, j.tileCols)
 					}
 				}

@@ -1,6 +1,9 @@
 package gemm
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // job is one product on its way through the workers.
 type job struct {
@@ -16,15 +19,16 @@ type job struct {
 
 	kc int // packed method: most terms per call of a kernel
 	chunk
-	packedLeft []float32 // the chunk's part of A
+	packedLeft []float32    // the chunk's part of A
+	unpacked   atomic.Int64 // tasks of packing it that aren't done
 
 	// The tasks as functions, made once: method values are allocated where they escape.
-	skinnyTask, packTask, packedTask func(i int)
+	skinnyTask, packedTask func(i int)
 }
 
 var jobs = sync.Pool{New: func() any {
 	j := new(job)
-	j.skinnyTask, j.packTask, j.packedTask = j.skinny, j.packLeft, j.packed
+	j.skinnyTask, j.packedTask = j.skinny, j.packed
 	return j
 }}
 
@@ -106,16 +110,23 @@ func (t target) scale(beta float32) {
 	}
 }
 
-// store writes the elements, or adds them with add, from rows of width values.
-func (t target) store(values []float32, width int, add bool) {
+// load copies the elements to rows of width values.
+func (t target) load(values []float32, width int) {
 	for r := range t.rows {
-		row := values[r*width:][:t.cols]
 		at := r * t.rowStep
-		for _, v := range row {
-			if add {
-				v += t.data[at]
-			}
-			t.data[at] = v
+		for c := range t.cols {
+			values[r*width+c] = t.data[at]
+			at += t.colStep
+		}
+	}
+}
+
+// store writes the elements from rows of width values.
+func (t target) store(values []float32, width int) {
+	for r := range t.rows {
+		at := r * t.rowStep
+		for c := range t.cols {
+			t.data[at] = values[r*width+c]
 			at += t.colStep
 		}
 	}

@@ -45,9 +45,10 @@ type tiles struct {
 	b      []float32 // element (k, j) at k*width + j of the kernels' width
 	c      []float32
 	ldc    int
-	cols   int // of c that are written: all of the kernels' width, unless it is masked
+	cols   int       // of c that are written: all of the kernels' width, unless it is masked
+	from   []float32 // what alpha times the product is added to; nil for nothing
+	ldfrom int
 	alpha  float32
-	add    bool // add alpha times the product to c instead of storing it
 }
 
 // rows runs the kernel over rows of A and C from their start on: whole panels of height, then the rest.
@@ -59,6 +60,9 @@ func (t *tiles) rows(micro func(*tiles), rows, height int) {
 	if rest := rows % height; rest > 0 {
 		t.a = t.a[t.panels*t.aPanel:]
 		t.c = t.c[t.panels*height*t.ldc:]
+		if t.from != nil {
+			t.from = t.from[t.panels*height*t.ldfrom:]
+		}
 		t.height, t.panels = rest, 1
 		micro(t)
 	}

@@ -3,6 +3,8 @@
 package gemm
 
 import (
+	"unsafe"
+
 	"golang.org/x/sys/cpu"
 
 	"github.com/gpupeft/gpupeft/tensor/internal/quant"
@@ -38,37 +40,37 @@ var avx512 = kernels{
 const size = 4
 
 func microAVX2(t *tiles) {
-	a, b, c := &t.a[0], &t.b[0], &t.c[0]
-	row, step, panel, ldc := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size
+	a, b, c, from := &t.a[0], &t.b[0], &t.c[0], unsafe.SliceData(t.from)
+	row, step, panel, ldc, ldfrom := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size, t.ldfrom*size
 	switch t.height {
 	case 1:
-		micro1(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
+		micro1(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels)
 	case 2:
-		micro2(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
+		micro2(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels)
 	case 3:
-		micro3(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
+		micro3(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels)
 	case 4:
-		micro4(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
+		micro4(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels)
 	case 5:
-		micro5(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
+		micro5(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels)
 	case 6:
-		micro6(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels)
+		micro6(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels)
 	}
 }
 
 func microAVX512(t *tiles) {
-	a, b, c := &t.a[0], &t.b[0], &t.c[0]
-	row, step, panel, ldc := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size
+	a, b, c, from := &t.a[0], &t.b[0], &t.c[0], unsafe.SliceData(t.from)
+	row, step, panel, ldc, ldfrom := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size, t.ldfrom*size
 	mask := uint32(1<<t.cols - 1)
 	kernel := micro512[t.height-1][1]
 	if t.cols <= 16 {
 		kernel = micro512[t.height-1][0]
 	}
-	kernel(t.kc, a, row, step, panel, b, c, ldc, t.alpha, t.add, t.panels, mask)
+	kernel(t.kc, a, row, step, panel, b, c, ldc, from, ldfrom, t.alpha, t.panels, mask)
 }
 
 // micro512 are the AVX-512 kernels by height and width.
-var micro512 = [12][2]func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32){
+var micro512 = [12][2]func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32){
 	{micro1x16AVX512, micro1x32AVX512},
 	{micro2x16AVX512, micro2x32AVX512},
 	{micro3x16AVX512, micro3x32AVX512},

@@ -8,19 +8,19 @@ var plain = kernels{height: 6, width: plainWidth, micro: microPlain, dots: dotsP
 // microPlain computes the tiles in pieces of 2x4, whose sums fit the registers of all platforms.
 func microPlain(t *tiles) {
 	for p := range t.panels {
-		a, c := t.a[p*t.aPanel:], t.c[p*t.height*t.ldc:]
+		a, row := t.a[p*t.aPanel:], p*t.height
 		for i := 0; i < t.height; i += 2 {
 			first := a[i*t.aRow:]
 			if i+1 == t.height {
-				oneRow(t, first, c[i*t.ldc:])
+				oneRow(t, first, row+i)
 				break
 			}
-			twoRows(t, first, a[(i+1)*t.aRow:], c[i*t.ldc:], c[(i+1)*t.ldc:])
+			twoRows(t, first, a[(i+1)*t.aRow:], row+i)
 		}
 	}
 }
 
-func twoRows(t *tiles, a0, a1, c0, c1 []float32) {
+func twoRows(t *tiles, a0, a1 []float32, i int) {
 	for j := 0; j < plainWidth; j += 4 {
 		var s00, s01, s02, s03, s10, s11, s12, s13 float32
 		b, at := t.b[j:], 0
@@ -37,12 +37,12 @@ func twoRows(t *tiles, a0, a1, c0, c1 []float32) {
 			s12 += y * row[2]
 			s13 += y * row[3]
 		}
-		t.store(c0[j:], s00, s01, s02, s03)
-		t.store(c1[j:], s10, s11, s12, s13)
+		t.store(i, j, s00, s01, s02, s03)
+		t.store(i+1, j, s10, s11, s12, s13)
 	}
 }
 
-func oneRow(t *tiles, a, c []float32) {
+func oneRow(t *tiles, a []float32, i int) {
 	for j := 0; j < plainWidth; j += 4 {
 		var s0, s1, s2, s3 float32
 		b, at := t.b[j:], 0
@@ -55,16 +55,18 @@ func oneRow(t *tiles, a, c []float32) {
 			s2 += x * row[2]
 			s3 += x * row[3]
 		}
-		t.store(c[j:], s0, s1, s2, s3)
+		t.store(i, j, s0, s1, s2, s3)
 	}
 }
 
-func (t *tiles) store(c []float32, s0, s1, s2, s3 float32) {
-	c = c[:4]
+// store writes four sums to row i of the tiles, from column j on.
+func (t *tiles) store(i, j int, s0, s1, s2, s3 float32) {
 	s0, s1, s2, s3 = t.alpha*s0, t.alpha*s1, t.alpha*s2, t.alpha*s3
-	if t.add {
-		s0, s1, s2, s3 = c[0]+s0, c[1]+s1, c[2]+s2, c[3]+s3
+	if t.from != nil {
+		from := t.from[i*t.ldfrom+j:][:4]
+		s0, s1, s2, s3 = from[0]+s0, from[1]+s1, from[2]+s2, from[3]+s3
 	}
+	c := t.c[i*t.ldc+j:][:4]
 	c[0], c[1], c[2], c[3] = s0, s1, s2, s3
 }
 

@@ -1,6 +1,10 @@
 package gemm
 
-import "github.com/gpupeft/gpupeft/tensor/internal/quant"
+import (
+	"runtime"
+
+	"github.com/gpupeft/gpupeft/tensor/internal/quant"
+)
 
 // Rows of A are read where they lie if c has at most maxDirectCols columns, since they are then used too few times to
 // pay for packing, or if they aren't a multiple of setBytes apart, which puts all of them into the same few lines of
@@ -17,6 +21,7 @@ type chunk struct {
 	height             int  // rows of a panel of A
 	direct             bool // A is read where it lies
 	left               int  // rows of A per task of packing it
+	packs              int  // these tasks
 	tileRows, tileCols int  // the part of c that is a task
 }
 
@@ -34,10 +39,7 @@ func (j *job) multiplyPacked(par Parallel) {
 		for k0 := 0; k0 < j.k; k0 += depth {
 			j.chunk = chunk{row: row, rows: min(rows, j.c.rows-row), k0: k0, end: min(k0+depth, j.k)}
 			j.prepare(par.workers())
-			if !j.direct {
-				par.Run(ceilDiv(j.rows, j.left), j.packTask)
-			}
-			par.Run(ceilDiv(j.rows, j.tileRows)*ceilDiv(j.c.cols, j.tileCols), j.packedTask)
+			par.Run(j.packs+ceilDiv(j.rows, j.tileRows)*ceilDiv(j.c.cols, j.tileCols), j.packedTask)
 		}
 	}
 }
@@ -64,18 +66,23 @@ func (j *job) prepare(workers int) {
 	if j.left = 4 * j.height; !j.a.alongK {
 		j.left = nBlock / j.height * j.height
 	}
-	if need := panels * j.slots() * ceilDiv(j.end-j.k0, j.kc) * j.kc; !j.direct && cap(j.packedLeft) < need {
-		j.packedLeft = make([]float32, need)
+	if !j.direct {
+		j.packs = ceilDiv(j.rows, j.left)
+		if need := panels * j.slots() * ceilDiv(j.end-j.k0, j.kc) * j.kc; cap(j.packedLeft) < need {
+			j.packedLeft = make([]float32, need)
+		}
 	}
+	j.unpacked.Store(int64(j.packs))
 
 	tasks := 1
 	if workers > 1 {
 		tasks = max(1, min(4*workers, j.rows*j.c.cols*(j.end-j.k0)/leastWork))
 	}
 	unit := max(kern.width, j.b.block)
-	across := min(tasks, ceilDiv(j.c.cols, unit))
+	down := ceilDiv(j.rows, mTile)
+	across := min(ceilDiv(tasks, down), ceilDiv(j.c.cols, unit))
 	j.tileCols = even(j.c.cols, ceilDiv(j.c.cols, across), unit)
-	j.tileRows = j.height * ceilDiv(panels, max(1, min(ceilDiv(tasks, across), panels/4)))
+	j.tileRows = j.height * ceilDiv(panels, max(down, min(ceilDiv(tasks, across), panels/4)))
 }
 
 // slots is the number of values that a panel of the packed A takes per k.
@@ -130,8 +137,22 @@ func (j *job) tilesAt(row, k int) tiles {
 	return t
 }
 
-// packed adds one task's products to c, or stores those of the first terms with beta 0.
+// packed does one task: the first pack A, the others multiply as soon as all of it is packed. That costs less than to
+// gather the goroutines in between.
 func (j *job) packed(task int) {
+	if task < j.packs {
+		j.packLeft(task)
+		j.unpacked.Add(-1)
+		return
+	}
+	for j.unpacked.Load() > 0 {
+		runtime.Gosched()
+	}
+	j.product(task - j.packs)
+}
+
+// product adds one task's products to c, or stores those of the first terms with beta 0.
+func (j *job) product(task int) {
 	s := scratches.Get().(*scratch)
 	down := ceilDiv(j.rows, j.tileRows)
 	row, left := task%down*j.tileRows, task/down*j.tileCols
@@ -139,50 +160,58 @@ func (j *job) packed(task int) {
 	if j.k0 == 0 && j.beta != 0 && j.beta != 1 {
 		j.c.part(j.row+row, left, rows, right-left).scale(j.beta)
 	}
-	step := nBlock // panels of B that are packed together, because their rows are read in longer pieces
+	// The sums of as many panels stay in this worker's memory until they are whole, because rows of c that lie a power
+	// of two apart displace each other from the caches.
+	width := j.kernels.width
+	group := max(1, len(s.parts)/(rows*width)) * width
+	step := min(group, nBlock) // panels of B that are packed together, because their rows are read in longer pieces
 	if j.b.source == nil && j.b.alongK {
-		step = j.kernels.width // a panel is used while it is in the nearest cache
+		step = width // a panel is used while it is in the nearest cache
 	}
-	for k := j.k0; k < j.end; k += j.kc {
-		kc := min(j.kc, j.end-k)
-		for col := left; col < right; col += step {
-			cols := min(step, right-col)
-			s.pack(j.kernels, s.b[:], &j.b, layout{j.kernels.width, j.kernels.width}, col, cols, k, kc)
-			t := &s.tiles
-			*t = j.tilesAt(row, k)
-			t.kc, t.alpha, t.add = kc, j.alpha, k > 0 || j.beta != 0
-			j.columns(s, j.c.part(j.row+row, col, rows, cols))
+	for first := left; first < right; first += group {
+		last := min(first+group, right)
+		for k := j.k0; k < j.end; k += j.kc {
+			kc := min(j.kc, j.end-k)
+			for col := first; col < last; col += step {
+				cols := min(step, last-col)
+				s.pack(j.kernels, s.b[:], &j.b, layout{width, width}, col, cols, k, kc)
+				t := &s.tiles
+				*t = j.tilesAt(row, k)
+				t.kc, t.alpha = kc, j.alpha
+				j.columns(s, s.parts[(col-first)*rows:], j.c.part(j.row+row, col, rows, cols), k)
+			}
 		}
 	}
 	s.release()
 }
 
-// columns computes the tiles of the part of c that belongs to the packed panels of B.
-func (j *job) columns(s *scratch, part target) {
+// columns computes the terms from k on of the part of c that belongs to the packed panels of B. Sums that aren't whole
+// lie in parts.
+func (j *job) columns(s *scratch, parts []float32, part target, k int) {
 	kern, t := j.kernels, s.tiles
 	for col := 0; col < part.cols; col += kern.width {
 		s.tiles = t
-		s.tiles.b, s.tiles.cols = s.b[col*t.kc:], min(kern.width, part.cols-col)
-		tile := part.part(0, col, part.rows, s.tiles.cols)
-		if tile.colStep == 1 && (tile.cols == kern.width || kern.masked) {
-			s.tiles.c, s.tiles.ldc = tile.data, tile.rowStep
-			s.tiles.rows(kern.micro, tile.rows, j.height)
-			continue
+		t := &s.tiles
+		t.b, t.cols = s.b[col*t.kc:], min(kern.width, part.cols-col)
+		tile, kept := part.part(0, col, part.rows, t.cols), parts[col*part.rows:]
+		direct := tile.colStep == 1 && (tile.cols == kern.width || kern.masked)
+		t.c, t.ldc, t.from, t.ldfrom = kept, kern.width, kept, kern.width
+		switch {
+		case k > j.k0:
+		case j.k0 == 0 && j.beta == 0:
+			t.from = nil
+		case direct:
+			t.from, t.ldfrom = tile.data, tile.rowStep
+		default:
+			tile.load(kept, kern.width)
 		}
-		j.edge(s, tile)
-	}
-}
-
-// edge computes tiles that the kernel can't write to c: it writes them to scratch, some rows at a time.
-func (j *job) edge(s *scratch, tile target) {
-	t, width := s.tiles, j.kernels.width
-	most := len(s.edge) / (width * j.height) * j.height
-	for row := 0; row < tile.rows; row += most {
-		part := tile.part(row, 0, min(most, tile.rows-row), tile.cols)
-		s.tiles = t
-		s.tiles.a = t.a[row/j.height*t.aPanel:]
-		s.tiles.c, s.tiles.ldc, s.tiles.cols, s.tiles.add = s.edge[:], width, width, false
-		s.tiles.rows(j.kernels.micro, part.rows, j.height)
-		part.store(s.edge[:], width, t.add)
+		whole := k+t.kc == j.end
+		if whole && direct {
+			t.c, t.ldc = tile.data, tile.rowStep
+		}
+		t.rows(kern.micro, tile.rows, j.height)
+		if whole && !direct {
+			tile.store(kept, kern.width)
+		}
 	}
 }

@@ -43,14 +43,14 @@ func micro(height int) {
 	if height == 1 {
 		doc = []string{
 			"micro1 computes panels tiles of 1x16 that lie below each other in C: alpha times the product of a",
-			"panel of A and the packed panel of B, stored or, with add, added to C. aRow, aStep, aPanel and ldc",
-			"are the distances in bytes from one row of A to the next, one k to the next, one panel to the next",
-			"and one row of C to the next. kc and panels are at least 1.",
+			"panel of A and the packed panel of B, plus the tiles at from unless that is nil. aRow, aStep, aPanel,",
+			"ldc and ldfrom are the distances in bytes from one row of A to the next, one k to the next, one panel",
+			"to the next and one row of C and of from to the next. kc and panels are at least 1.",
 		}
 	}
-	emit.Open(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int)", doc...)
+	emit.Open(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int)", doc...)
 	a, c, panels := emit.Argument("a"), emit.Argument("c"), emit.Argument("panels")
-	stride, step := emit.Argument("aRow"), emit.Argument("aStep")
+	stride, step, from := emit.Argument("aRow"), emit.Argument("aStep"), emit.Argument("from")
 	cursor := GP64()
 	rows := rowAddresses(height, cursor, stride)
 
@@ -74,7 +74,7 @@ func micro(height int) {
 	}
 	alongK(b, kc, columns*emit.Width, rankOne)
 	Label("store")
-	writeTile(height, c, acc)
+	writeTile(height, c, from, acc)
 	ADDQ(NewParamAddr("aPanel", 32), a)
 	DECQ(panels)
 	JNZ(LabelRef("panel"))
@@ -103,31 +103,29 @@ func alongK(b, kc Register, step int, rankOne func(offset int)) {
 	JNZ(LabelRef("single"))
 }
 
-// writeTile emits the stores of the accumulators to the rows from c on and leaves c behind the last row.
-func writeTile(height int, c GPVirtual, acc []VecVirtual) {
+// writeTile emits the stores of the accumulators to the rows from c on, and leaves c and from behind their last rows.
+func writeTile(height int, c, from GPVirtual, acc []VecVirtual) {
 	alpha := YMM()
-	VBROADCASTSS(NewParamAddr("alpha", 64), alpha)
-	ldc := emit.Argument("ldc")
-	add := Load(Param("add"), GP8())
-	rows := func(body func(target Mem, acc VecVirtual)) {
-		for i := range height {
-			for j := range columns {
-				body(Mem{Base: c, Disp: j * emit.Width}, acc[i*columns+j])
-			}
-			ADDQ(ldc, c)
-		}
-	}
-	TESTB(add, add)
+	VBROADCASTSS(NewParamAddr("alpha", 80), alpha)
+	ldc, ldfrom := emit.Argument("ldc"), emit.Argument("ldfrom")
+	TESTQ(from, from)
 	JZ(LabelRef("overwrite"))
-	rows(func(target Mem, acc VecVirtual) {
-		VFMADD213PS(target, alpha, acc)
-		VMOVUPS(acc, target)
-	})
+	for i := range height {
+		for j := range columns {
+			VFMADD213PS(Mem{Base: from, Disp: j * emit.Width}, alpha, acc[i*columns+j])
+			VMOVUPS(acc[i*columns+j], Mem{Base: c, Disp: j * emit.Width})
+		}
+		ADDQ(ldc, c)
+		ADDQ(ldfrom, from)
+	}
 	JMP(LabelRef("next"))
 	Label("overwrite")
-	rows(func(target Mem, acc VecVirtual) {
-		VMULPS(alpha, acc, acc)
-		VMOVUPS(acc, target)
-	})
+	for i := range height {
+		for j := range columns {
+			VMULPS(alpha, acc[i*columns+j], acc[i*columns+j])
+			VMOVUPS(acc[i*columns+j], Mem{Base: c, Disp: j * emit.Width})
+		}
+		ADDQ(ldc, c)
+	}
 	Label("next")
 }

@@ -20,9 +20,10 @@ func micro512(height, columns int) {
 	name := fmt.Sprintf("micro%dx%dAVX512", height, 16*columns)
 	doc := fmt.Sprintf("%s is micro1 for tiles of %dx%d, of a panel of B that is 32 wide; only the columns of mask are written.",
 		name, height, 16*columns)
-	emit.Open(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, alpha float32, add bool, panels int, mask uint32)", doc)
+	emit.Open(name, "func(kc int, a *float32, aRow, aStep, aPanel int, b, c *float32, ldc int, from *float32, ldfrom int, alpha float32, panels int, mask uint32)", doc)
 	a, c, panels := emit.Argument("a"), emit.Argument("c"), emit.Argument("panels")
 	stride, step, ldc := emit.Argument("aRow"), emit.Argument("aStep"), emit.Argument("ldc")
+	from := emit.Argument("from")
 	cursors := []GPVirtual{GP64()}
 	rows := rowAddresses(min(height, maxHeight), cursors[0], stride)
 	if height > maxHeight {
@@ -62,7 +63,7 @@ func micro512(height, columns int) {
 	}
 	alongK(b, kc, 2*width512, rankOne)
 	Label("store")
-	writeTile512(height, columns, c, ldc, acc)
+	writeTile512(height, columns, c, ldc, from, acc)
 	ADDQ(NewParamAddr("aPanel", 32), a)
 	DECQ(panels)
 	JNZ(LabelRef("panel"))
@@ -95,10 +96,10 @@ func fetchTile(height, columns int, c, ldc GPVirtual) {
 }
 
 // writeTile512 is writeTile for the columns of the mask.
-func writeTile512(height, columns int, c, ldc GPVirtual, acc []VecVirtual) {
+func writeTile512(height, columns int, c, ldc, from GPVirtual, acc []VecVirtual) {
 	alpha := ZMM()
-	VBROADCASTSS(NewParamAddr("alpha", 64), alpha)
-	mask, add := Load(Param("mask"), GP32()).(GPVirtual), Load(Param("add"), GP8())
+	VBROADCASTSS(NewParamAddr("alpha", 80), alpha)
+	mask, ldfrom := Load(Param("mask"), GP32()).(GPVirtual), emit.Argument("ldfrom")
 	masks := make([]Op, columns)
 	for j := range masks {
 		k := K()
@@ -106,27 +107,26 @@ func writeTile512(height, columns int, c, ldc GPVirtual, acc []VecVirtual) {
 		SHRL(Imm(16), mask)
 		masks[j] = k
 	}
-	rows := func(body func(target Mem, mask Op, acc VecVirtual)) {
-		for i := range height {
-			for j := range columns {
-				body(Mem{Base: c, Disp: j * width512}, masks[j], acc[i*columns+j])
-			}
-			ADDQ(ldc, c)
-		}
-	}
-	TESTB(add, add)
+	TESTQ(from, from)
 	JZ(LabelRef("overwrite"))
-	rows(func(target Mem, mask Op, acc VecVirtual) {
-		old := ZMM()
-		VMOVUPS_Z(target, mask, old)
-		VFMADD213PS(old, alpha, acc)
-		VMOVUPS(acc, mask, target)
-	})
+	for i := range height {
+		for j, mask := range masks {
+			old := ZMM()
+			VMOVUPS_Z(Mem{Base: from, Disp: j * width512}, mask, old)
+			VFMADD213PS(old, alpha, acc[i*columns+j])
+			VMOVUPS(acc[i*columns+j], mask, Mem{Base: c, Disp: j * width512})
+		}
+		ADDQ(ldc, c)
+		ADDQ(ldfrom, from)
+	}
 	JMP(LabelRef("next"))
 	Label("overwrite")
-	rows(func(target Mem, mask Op, acc VecVirtual) {
-		VMULPS(alpha, acc, acc)
-		VMOVUPS(acc, mask, target)
-	})
+	for i := range height {
+		for j, mask := range masks {
+			VMULPS(alpha, acc[i*columns+j], acc[i*columns+j])
+			VMOVUPS(acc[i*columns+j], mask, Mem{Base: c, Disp: j * width512})
+		}
+		ADDQ(ldc, c)
+	}
 	Label("next")
 }
