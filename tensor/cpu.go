@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"runtime"
+	"unsafe"
 
 	"github.com/gpupeft/gpupeft/tensor/internal/gemm"
 	"github.com/gpupeft/gpupeft/tensor/internal/half"
@@ -128,8 +129,29 @@ func widen64(dt DType, dst []float64, stored span[float64]) {
 	}
 }
 
+// raw returns the bytes of a piece of memory where they are what decode reads and encode writes, else nil.
+func (s span[T]) raw() []byte {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return nil
+	}
+	values, _ := any(s.values).([]float32) // none, where T is float64
+	switch {
+	case len(values) > 0:
+		return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
+	case len(s.halves) > 0:
+		return unsafe.Slice((*byte)(unsafe.Pointer(&s.halves[0])), 2*len(s.halves))
+	case len(s.ints) > 0:
+		return unsafe.Slice((*byte)(unsafe.Pointer(&s.ints[0])), 4*len(s.ints))
+	}
+	return s.blocks
+}
+
 // decode fills a piece of memory from little-endian bytes.
 func (s span[T]) decode(data []byte) {
+	if raw := s.raw(); raw != nil {
+		copy(raw, data)
+		return
+	}
 	for i := range s.values {
 		s.values[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 	}
@@ -144,6 +166,10 @@ func (s span[T]) decode(data []byte) {
 
 // encode writes a piece of memory as little-endian bytes.
 func (s span[T]) encode(data []byte) {
+	if raw := s.raw(); raw != nil {
+		copy(data, raw)
+		return
+	}
 	for i, v := range s.values {
 		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(v)))
 	}

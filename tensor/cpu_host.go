@@ -62,6 +62,30 @@ func (h *host[T]) Write(ctx context.Context, t *Tensor, data []byte) error {
 	return h.access(ctx, t, func(s span[T]) { s.decode(data) })
 }
 
+// Fill is Write of what f puts into the Bytes it is given, which saves a copy: they are t's own memory, unless the host
+// stores values differently. Several tensors may be filled at once; nothing else may use t meanwhile. After an error of
+// f, which Fill returns, t's values are undefined.
+func (h *host[T]) Fill(ctx context.Context, t *Tensor, f func(data []byte) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	unpin, err := h.heap.pin([]*Tensor{t})
+	if err != nil {
+		return err
+	}
+	defer unpin()
+	s := spanOf[T](t)
+	if raw := s.raw(); raw != nil {
+		return f(raw)
+	}
+	data := make([]byte, t.Bytes())
+	if err := f(data); err != nil {
+		return err
+	}
+	s.decode(data)
+	return nil
+}
+
 // Read implements Backend.
 func (h *host[T]) Read(ctx context.Context, t *Tensor, data []byte) error {
 	if int64(len(data)) != t.Bytes() {

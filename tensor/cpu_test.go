@@ -149,6 +149,47 @@ func TestCPUReadAndWriteErrors(t *testing.T) {
 	}
 }
 
+// TestCPUFill: the bytes that are put into a tensor's memory are those that Write takes and Read gives.
+func TestCPUFill(t *testing.T) {
+	type host interface {
+		tensor.Backend
+		Fill(ctx context.Context, x *tensor.Tensor, f func(data []byte) error) error
+	}
+	for name, b := range map[string]host{"float32": tensor.NewCPU(1), "float64": tensor.NewFloat64()} {
+		defer b.Close()
+		for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.I32, tensor.Q4_0} {
+			x, err := b.New("x", dt, 2, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row, err := x.Slice(1, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, got := make([]byte, row.Bytes()), make([]byte, row.Bytes())
+			for i := range want {
+				want[i] = byte(i)
+			}
+			if err := b.Fill(t.Context(), row, func(data []byte) error { copy(data, want); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Read(t.Context(), row, got); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s, %v: % x, %v, want % x", name, dt, got, err, want)
+			}
+			failed := errors.New("failed")
+			if err := b.Fill(t.Context(), row, func([]byte) error { return failed }); !errors.Is(err, failed) {
+				t.Errorf("%s, %v: %v, want the function's error", name, dt, err)
+			}
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Fill(t.Context(), row, nil); !errors.Is(err, tensor.ErrClosed) {
+				t.Errorf("%s, %v, closed: %v", name, dt, err)
+			}
+		}
+	}
+}
+
 func TestCPUMemory(t *testing.T) {
 	b := newCPU(t, 1)
 	var all []*tensor.Tensor

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -34,15 +38,15 @@ func Load(ctx context.Context, b tensor.Backend, dir fs.FS, o LoadOptions) (*Mod
 // memory never holds a whole matrix twice. All names, shapes and types are checked
 // before the first byte is read.
 func (c *Checkpoint) Load(ctx context.Context, b tensor.Backend, o LoadOptions) (*Model, error) {
-	return c.load(ctx, b, o, func(l *loader, t *tensor.Tensor, s Stored) error { return l.fill(ctx, t, s) })
+	return c.load(ctx, b, o, (*loader).fill)
 }
 
 // Plan is Load on a backend that has no memory, as [tensor.Plan]: nothing is read.
 func (c *Checkpoint) Plan(p tensor.Backend, o LoadOptions) (*Model, error) {
-	return c.load(context.Background(), p, o, func(*loader, *tensor.Tensor, Stored) error { return nil })
+	return c.load(context.Background(), p, o, func(*loader, context.Context) error { return nil })
 }
 
-func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, fill func(*loader, *tensor.Tensor, Stored) error) (*Model, error) {
+func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, fill func(*loader, context.Context) error) (*Model, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -54,22 +58,24 @@ func (c *Checkpoint) load(ctx context.Context, b tensor.Backend, o LoadOptions, 
 	}
 	m := &Model{Config: c.Config, Weights: newWeights(c.Config), backend: b}
 	l := &loader{backend: b, progress: o.Progress}
-	m.Weights.each(c.Config, func(name string, _ **tensor.Tensor, shape []int) { l.total += c.placed(name).Bytes(0, shape[0]) })
 	var err error
 	m.Weights.each(c.Config, func(name string, t **tensor.Tensor, shape []int) {
 		if err != nil {
 			return
 		}
 		s := c.placed(name)
-		if *t, err = b.New(name, s.DType, shape...); err == nil {
-			err = fill(l, *t, s)
-		}
-		if err != nil {
+		if *t, err = b.New(name, s.DType, shape...); err != nil {
 			err = fmt.Errorf("load %s: %w", name, err)
+			return
 		}
+		l.weights = append(l.weights, weight{name, *t, s})
+		l.total += s.Bytes(0, shape[0])
 	})
 	if c.Config.Tied {
 		m.Weights.Unembed = m.Weights.Embed
+	}
+	if err == nil {
+		err = fill(l, ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -86,31 +92,68 @@ func (c *Checkpoint) placed(name string) Stored {
 	return s
 }
 
+// weight is a tensor to load.
+type weight struct {
+	name   string
+	tensor *tensor.Tensor
+	stored Stored
+}
+
 // loader moves tensors to a backend.
 type loader struct {
 	backend     tensor.Backend
+	weights     []weight
 	progress    func(done, total int64)
+	mu          sync.Mutex // for done and progress
 	done, total int64
 	buffer      []byte
 }
 
-// fill reads a tensor's rows and writes them.
-func (l *loader) fill(ctx context.Context, t *tensor.Tensor, s Stored) error {
-	for lo, hi := range s.pieces() {
-		l.buffer = resize(l.buffer, s.Bytes(lo, hi))
-		if err := s.Rows(l.buffer, lo, hi); err != nil {
-			return err
-		}
-		piece, err := t.Slice(lo, hi)
-		if err != nil {
-			return err
-		}
-		if err := l.backend.Write(ctx, piece, l.buffer); err != nil {
-			return err
-		}
-		if l.done += s.Bytes(lo, hi); l.progress != nil {
-			l.progress(l.done, l.total)
-		}
+// host is a backend whose memory files can be read into, several at once.
+type host interface {
+	Fill(ctx context.Context, t *tensor.Tensor, f func(data []byte) error) error
+}
+
+// fill reads all tensors and writes them.
+func (l *loader) fill(ctx context.Context) error {
+	put, workers := l.write, 1
+	if h, ok := l.backend.(host); ok {
+		put, workers = h.Fill, runtime.GOMAXPROCS(0) // to bring fresh memory in takes as long as to copy
 	}
-	return nil
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for _, w := range l.weights {
+		group.Go(func() error {
+			for lo, hi := range w.stored.pieces() {
+				piece, err := w.tensor.Slice(lo, hi)
+				if err == nil {
+					err = put(ctx, piece, func(data []byte) error { return w.stored.Rows(data, lo, hi) })
+				}
+				if err != nil {
+					return fmt.Errorf("load %s: %w", w.name, err)
+				}
+				l.report(piece.Bytes())
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// write writes what read puts into a buffer.
+func (l *loader) write(ctx context.Context, t *tensor.Tensor, read func(data []byte) error) error {
+	l.buffer = resize(l.buffer, t.Bytes())
+	if err := read(l.buffer); err != nil {
+		return err
+	}
+	return l.backend.Write(ctx, t, l.buffer)
+}
+
+// report tells of bytes that have been loaded.
+func (l *loader) report(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done += n; l.progress != nil {
+		l.progress(l.done, l.total)
+	}
 }

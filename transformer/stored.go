@@ -9,7 +9,7 @@ import (
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
-// Stored is a tensor of a checkpoint. It is read a few rows at a time, by one goroutine.
+// Stored is a tensor of a checkpoint. It is read a few rows at a time.
 type Stored struct {
 	DType tensor.DType
 	Shape []int // as HF has it
