@@ -88,12 +88,12 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 
 // readCounts reads what stands before the keys.
 func (f *File) readCounts(s *scanner) (tensors, keys int, err error) {
-	var magic [4]byte
-	if err := s.take(magic[:]); err != nil {
+	magic, err := s.take(4)
+	if err != nil {
 		return 0, 0, err
 	}
-	if string(magic[:]) != "GGUF" {
-		return 0, 0, malformed("the file begins with %q, not GGUF", magic[:])
+	if string(magic) != "GGUF" {
+		return 0, 0, malformed("the file begins with %q, not GGUF", magic)
 	}
 	version, err := s.u32()
 	switch {

@@ -31,29 +31,39 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), tensor.ErrFormat)
 }
 
-// take fills buf.
-func (s *scanner) take(buf []byte) error {
-	if int64(len(buf)) > s.size-s.at {
-		return malformed("the file ends at byte %d, within its header", s.size)
+// take returns the next n bytes, which stay until the next call.
+func (s *scanner) take(n int) (b []byte, err error) {
+	if int64(n) > s.size-s.at {
+		return nil, malformed("the file ends at byte %d, within its header", s.size)
 	}
-	n, err := io.ReadFull(s.r, buf)
+	if n <= s.r.Size() {
+		b, err = s.r.Peek(n)
+		s.r.Discard(len(b)) // can't fail: they are in its buffer
+	} else {
+		b = make([]byte, n)
+		_, err = io.ReadFull(s.r, b)
+	}
 	s.at += int64(n)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return malformed("the file ends at byte %d, within its header", s.at)
+		return nil, malformed("the file has fewer than its %d bytes", s.size)
 	}
-	return err
+	return b, err
 }
 
 func (s *scanner) u32() (uint32, error) {
-	var b [4]byte
-	err := s.take(b[:])
-	return binary.LittleEndian.Uint32(b[:]), err
+	b, err := s.take(4)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint32(b), nil
 }
 
 func (s *scanner) u64() (uint64, error) {
-	var b [8]byte
-	err := s.take(b[:])
-	return binary.LittleEndian.Uint64(b[:]), err
+	b, err := s.take(8)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(b), nil
 }
 
 // text reads a string.
@@ -65,9 +75,8 @@ func (s *scanner) text() (string, error) {
 	if n > maxString || int64(n) > s.size-s.at {
 		return "", malformed("a string of %d bytes at byte %d of %d", n, s.at, s.size)
 	}
-	buf := make([]byte, n)
-	err = s.take(buf)
-	return string(buf), err
+	b, err := s.take(int(n))
+	return string(b), err
 }
 
 // count reads a number of things that take at least so many bytes each.
@@ -109,10 +118,12 @@ func (s *scanner) scalar(t valueType) (any, error) {
 	if t == typeString {
 		return s.text()
 	}
-	var b [8]byte
-	if err := s.take(b[:valueBytes[t]]); err != nil {
+	stored, err := s.take(int(valueBytes[t]))
+	if err != nil {
 		return nil, err
 	}
+	var b [8]byte
+	copy(b[:], stored)
 	bits := binary.LittleEndian.Uint64(b[:])
 	switch t {
 	case typeInt8:
@@ -149,25 +160,33 @@ func (s *scanner) array(t valueType) (any, error) {
 	}
 	switch t {
 	case typeString:
-		return elements[string](s, t, n)
+		return elements(n, s.text)
 	case typeFloat32, typeFloat64:
-		return elements[float64](s, t, n)
+		return elements(n, scalar[float64](s, t))
 	case typeBool:
-		return elements[bool](s, t, n)
+		return elements(n, scalar[bool](s, t))
 	}
-	return elements[int64](s, t, n)
+	return elements(n, scalar[int64](s, t))
 }
 
-func elements[T any](s *scanner, t valueType, n int) (any, error) {
+// scalar returns what reads an element of type t as a T.
+func scalar[T any](s *scanner, t valueType) func() (T, error) {
+	return func() (T, error) {
+		v, err := s.scalar(t)
+		e, ok := v.(T)
+		if err == nil && !ok {
+			err = malformed("an array element of %v", v)
+		}
+		return e, err
+	}
+}
+
+func elements[T any](n int, read func() (T, error)) (any, error) {
 	list := make([]T, 0, min(n, 1<<12)) // grows as elements are really there
 	for range n {
-		v, err := s.scalar(t)
+		e, err := read()
 		if err != nil {
 			return nil, err
-		}
-		e, ok := v.(T)
-		if !ok {
-			return nil, malformed("an array element of %v", v)
 		}
 		list = append(list, e)
 	}
