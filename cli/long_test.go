@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gpupeft/gpupeft/cli"
 	"github.com/gpupeft/gpupeft/internal/backends"
@@ -18,7 +20,7 @@ import (
 const maxGrowth = 1000
 
 // TestLongRun trains the built-in job on the CPU, and a tiny model on the GPU, and watches the
-// memory and the goroutines of the process. GPUPEFT_STEPS says for how many steps; the memory
+// memory and the goroutines of the process, and the time of steps. GPUPEFT_STEPS says for how many steps; the memory
 // outside of Go's heap, the driver's with it, is judged only from 3,000 on.
 func TestLongRun(t *testing.T) {
 	if testing.Short() {
@@ -47,6 +49,11 @@ func TestLongRun(t *testing.T) {
 			if heap > maxGrowth || steps >= 3000 && resident > maxGrowth {
 				t.Errorf("more than %d bytes a step", maxGrowth)
 			}
+			early, late := median(w.times[:len(w.times)/5]), median(w.times[len(w.times)*4/5:])
+			t.Logf("a step takes %v in the first fifth and %v in the last", early, late)
+			if steps >= 3000 && late > early*5/4 {
+				t.Error("steps become slower")
+			}
 			if first, last := w.goroutines[0], w.goroutines[len(w.goroutines)-1]; last > first {
 				t.Errorf("%d goroutines, %d in the beginning", last, first)
 			}
@@ -60,11 +67,15 @@ type watcher struct {
 	every, steps       int
 	at, heap, resident []float64
 	goroutines         []int
+	last               time.Time
+	times              []time.Duration // of the other steps
 }
 
 func (w *watcher) Write(p []byte) (int, error) {
 	for range bytes.Count(p, []byte("\n")) {
 		if w.steps++; w.steps <= 60 || w.steps%w.every != 0 {
+			now := time.Now()
+			w.times, w.last = append(w.times, now.Sub(w.last)), now
 			continue
 		}
 		debug.FreeOSMemory()
@@ -72,8 +83,15 @@ func (w *watcher) Write(p []byte) (int, error) {
 		runtime.ReadMemStats(&m)
 		w.at, w.heap = append(w.at, float64(w.steps)), append(w.heap, float64(m.HeapAlloc))
 		w.resident, w.goroutines = append(w.resident, resident()), append(w.goroutines, runtime.NumGoroutine())
+		w.last = time.Now()
 	}
 	return len(p), nil
+}
+
+// median sorts the times.
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
 }
 
 // resident is the memory of the process in bytes, 0 where it can't be told.
