@@ -30,7 +30,7 @@ func quietDrivers() {
 	}
 }
 
-// openDevice opens what --device names. A note says why auto took the CPU.
+// openDevice opens what --device names. A note says why auto took the CPU, or what a GPU leaves to it.
 func openDevice(ctx context.Context, want string) (b tensor.Backend, note string, err error) {
 	quietDrivers()
 	kind, adapter, _ := strings.Cut(want, ":")
@@ -38,11 +38,11 @@ func openDevice(ctx context.Context, want string) (b tensor.Backend, note string
 	case want == "cpu":
 		return tensor.NewCPU(0), "", nil
 	case kind == "gpu":
-		b, err := openGPU(ctx, adapter)
+		b, note, err := openGPU(ctx, adapter)
 		if err != nil {
 			return nil, "", fmt.Errorf("--device %s: %w (--device cpu works everywhere)", want, err)
 		}
-		return b, "", nil
+		return b, note, nil
 	case want != "auto":
 		return nil, "", usagef("--device %q (known: auto, cpu, gpu, gpu:N)", want)
 	}
@@ -50,23 +50,33 @@ func openDevice(ctx context.Context, want string) (b tensor.Backend, note string
 	if choice.Device == "cpu" {
 		return tensor.NewCPU(0), "using the CPU: " + choice.Reason, ctx.Err()
 	}
-	b, err = openGPU(ctx, strings.TrimPrefix(choice.Device, "gpu:"))
+	b, note, err = openGPU(ctx, strings.TrimPrefix(choice.Device, "gpu:"))
 	if err == nil {
-		return b, "", nil
+		return b, note, nil
 	}
 	return tensor.NewCPU(0), "using the CPU: " + oneLine(err), ctx.Err()
 }
 
-// openGPU opens a GPU that computes right.
-func openGPU(ctx context.Context, adapter string) (tensor.Backend, error) {
+// openGPU opens a GPU that computes right. A note says what it leaves to the CPU.
+func openGPU(ctx context.Context, adapter string) (_ tensor.Backend, note string, err error) {
 	b, err := gpu.Open(ctx, gpu.Config{Adapter: adapter})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if err := trustGPU(ctx, adapter, b.Device().Info()); err != nil {
-		return nil, errors.Join(err, b.Close())
+	trusted, err := trustGPU(ctx, adapter, b.Device().Info())
+	if err != nil {
+		return nil, "", errors.Join(err, b.Close())
 	}
-	return b, nil
+	if len(trusted.OnCPU) == 0 {
+		return b, "", nil
+	}
+	if err := b.Close(); err != nil {
+		return nil, "", err
+	}
+	if b, err = gpu.Open(ctx, gpu.Config{Adapter: adapter, OnCPU: trusted.OnCPU}); err != nil {
+		return nil, "", err
+	}
+	return b, trusted.note(), nil
 }
 
 // autoChoice is what --device auto means on this machine.

@@ -18,9 +18,10 @@ import (
 const doctorDescription = `Says what this machine has to compute on, with drivers and limits, tests the kernels of
 each GPU against the CPU, and says what --device auto takes. Exit code 1 if a GPU fails.
 
-Other commands test a GPU themselves before they first use it, for some seconds, and again
-when the driver or the program has changed. GPUPEFT_SELF_TEST=off in the environment keeps
-them from it.`
+Other commands test a GPU themselves before they use it, for some seconds a time until all
+is tested, and again when the driver or the program has changed. What a driver gets wrong is
+left to the CPU, with a message, if it isn't too much. GPUPEFT_SELF_TEST=off in the
+environment keeps them from it.`
 
 func (p *program) doctorCommand() *cli.Command {
 	return &cli.Command{
@@ -73,7 +74,7 @@ func (p *program) doctor(c *cli.Context) error {
 	for i, a := range found {
 		t := testedDevice{deviceReport: adapterReport(c.Context, i, a)}
 		if t.Error == "" {
-			if t.SelfTest, err = testGPU(c.Context, strconv.Itoa(i), a, limit); err != nil {
+			if t.SelfTest, err = testGPU(c.Context, strconv.Itoa(i), a, limit, selfTestReport{}); err != nil {
 				failed++
 			}
 			if t.SelfTest == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gpupeft/gpupeft/gpu"
+	"github.com/gpupeft/gpupeft/gpu/selftest"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/runlog"
 )
@@ -148,5 +149,53 @@ func TestWorkerArguments(t *testing.T) {
 		if got := strings.Join(test.plan.again(test.worker, test.own, 40*time.Second), " "); got != test.want {
 			t.Errorf("%+v: %s", test, got)
 		}
+	}
+}
+
+// TestSettle: operations that a driver gets wrong are left to the CPU one after the other, unless they are too many or
+// products of matrices.
+func TestSettle(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	lost := errors.New("lost")
+	for name, tt := range map[string]struct {
+		wrong []string // by these operations
+		other error
+		fails string
+	}{
+		"right":            {},
+		"two":              {wrong: []string{"softmax", "rope"}},
+		"too many":         {wrong: []string{"softmax", "rope", "add", "scale"}, fails: "scale is wrong"},
+		"matrix products":  {wrong: []string{"softmax", "matmul.dx"}, fails: "matmul.dx is wrong"},
+		"another error":    {other: lost, fails: "lost"},
+		"wrong on the CPU": {wrong: []string{"softmax", "softmax"}, fails: "softmax is wrong"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			info := gpu.AdapterInfo{Name: name}
+			calls := 0
+			r, err := settle(info, selfTestReport{Cases: 2}, func(r *selfTestReport) (selftest.Result, error) {
+				if !slices.Equal(r.OnCPU, tt.wrong[:min(calls, len(tt.wrong))]) || r.Cases != 2+calls {
+					t.Errorf("call %d: %+v", calls, r)
+				}
+				calls++
+				if calls <= len(tt.wrong) {
+					return selftest.Result{Cases: r.Cases + 1}, &selftest.WrongError{Operations: tt.wrong[calls-1 : calls], Text: tt.wrong[calls-1] + " is wrong"}
+				}
+				return selftest.Result{Cases: 9, Whole: true, Kernels: 7, Of: 7}, tt.other
+			})
+			if tt.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.fails) || !strings.Contains(err.Error(), name) || r.Error == "" || passedTests()[selfTestKey(info)] != nil {
+					t.Errorf("%+v, %v, want %q", r, err, tt.fails)
+				}
+				return
+			}
+			kept := passedTests()[selfTestKey(info)]
+			if err != nil || !slices.Equal(r.OnCPU, tt.wrong) || r.Kernels != 7 || !r.Whole || kept == nil || !slices.Equal(kept.OnCPU, tt.wrong) || kept.note() != r.note() {
+				t.Errorf("%+v, %v, remembered %+v", r, err, kept)
+			}
+			if len(tt.wrong) > 0 && !strings.Contains(r.String(), "the CPU computes softmax, rope, which this GPU's driver gets wrong (softmax is wrong; rope is wrong)") {
+				t.Error(r)
+			}
+		})
 	}
 }

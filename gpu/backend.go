@@ -16,6 +16,7 @@ type Backend struct {
 	info   AdapterInfo
 	limits Limits
 	tune   tuning
+	cpuOps []string // Config.OnCPU
 
 	kernels programCache
 	profile profile
@@ -39,7 +40,7 @@ func Open(ctx context.Context, c Config) (*Backend, error) {
 }
 
 func newBackend(dev *Device, c Config) (*Backend, error) {
-	b := &Backend{dev: dev, info: dev.Info(), limits: dev.Limits(), running: make(chan struct{}, 1)}
+	b := &Backend{dev: dev, info: dev.Info(), limits: dev.Limits(), cpuOps: c.OnCPU, running: make(chan struct{}, 1)}
 	var err error
 	if b.tune, err = tuningFor(b.info.Type, b.limits, c.Tiles); err != nil {
 		return nil, closeAfter(dev, err)

@@ -32,6 +32,9 @@ type Config struct {
 	// Tiles chooses the kernels of the Backend that [Open] returns: TilesPlain turns all
 	// off that are there for speed alone.
 	Tiles Tiles
+	// OnCPU names operations, see tensor.Op, that the Backend computes on the CPU: those whose kernels a
+	// driver gets wrong, as gpu/selftest finds them. Their operands go there and back each time.
+	OnCPU []string
 	// Logger receives warnings, for instance of submissions that took much longer
 	// than the budget. Nil is silent.
 	Logger *slog.Logger

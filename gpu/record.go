@@ -3,6 +3,7 @@ package gpu
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gpupeft/gpupeft/tensor"
 )
@@ -64,6 +65,23 @@ func (b *Backend) Run(ctx context.Context, ops []tensor.Op) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	for {
+		n := slices.IndexFunc(ops, func(o tensor.Op) bool { return slices.Contains(b.cpuOps, o.Name()) })
+		if n < 0 {
+			return b.run(ctx, ops)
+		}
+		if err := b.run(ctx, ops[:n]); err != nil {
+			return err
+		}
+		if err := b.onCPU(ctx, ops[n]); err != nil {
+			return fmt.Errorf("%s on the CPU: %w", ops[n].Name(), err)
+		}
+		ops = ops[n+1:]
+	}
+}
+
+// run records and submits operations that are for the GPU.
+func (b *Backend) run(ctx context.Context, ops []tensor.Op) error {
 	r := recorder{Backend: b}
 	defer r.release()
 	for _, o := range ops {
