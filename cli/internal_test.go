@@ -165,7 +165,7 @@ func TestSettle(t *testing.T) {
 	}{
 		"right":            {},
 		"two":              {wrong: []string{"softmax", "rope"}},
-		"too many":         {wrong: []string{"softmax", "rope", "add", "scale"}, fails: "scale is wrong"},
+		"too many":         {wrong: []string{"softmax", "rope", "add", "scale", "fill", "adamw", "sgd"}, fails: "sgd is wrong"},
 		"matrix products":  {wrong: []string{"softmax", "matmul.dx"}, fails: "matmul.dx is wrong"},
 		"another error":    {other: lost, fails: "lost"},
 		"wrong on the CPU": {wrong: []string{"softmax", "softmax"}, fails: "softmax is wrong"},
