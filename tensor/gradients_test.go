@@ -3,6 +3,10 @@ package tensor_test
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"testing"
 
 	"github.com/gpupeft/gpupeft/tensor"
@@ -248,6 +252,60 @@ func TestGradients(t *testing.T) {
 			g.check(build(g))
 		})
 	}
+}
+
+// undifferentiated are operations that nothing goes back through, and why.
+var undifferentiated = map[string]string{
+	"AttentionFeatures": "numbers to look at",
+	"SumSquares":        "of gradients", "ClipNorm": "of gradients",
+	"AdamW": "optimizer", "AdamW8": "optimizer", "Adafactor": "optimizer", "Lion": "optimizer", "SGD": "optimizer",
+}
+
+// TestEveryGradientIsChecked: each operation of the package is in a graph of TestGradients,
+// TestAttentionGradients or TestPatternGradients, or can't be.
+func TestEveryGradientIsChecked(t *testing.T) {
+	checked := map[string]bool{}
+	collect := func(forward, backward []tensor.Op) {
+		for _, o := range append(forward, backward...) {
+			checked[reflect.TypeOf(o).Name()] = true
+		}
+	}
+	g := newGraph(t)
+	for _, build := range gradients {
+		collect(build(g))
+	}
+	h := geometries["causal"]
+	collect(newAttended(g, h).streamed(g, h, nil))
+	collect(newAttended(g, h).stepwise(g, h, nil))
+	every := operations(t)
+	if len(every) < 40 {
+		t.Errorf("only %d operations found", len(every))
+	}
+	for _, name := range every {
+		if checked[name] == (undifferentiated[name] != "") {
+			t.Errorf("%s: checked is %v, left out for %q", name, checked[name], undifferentiated[name])
+		}
+	}
+}
+
+// operations are the types of the package's source that have an operation's methods.
+func operations(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	method := regexp.MustCompile(`(?m)^func \(\w* ?([A-Z]\w*)\) Operands\(\) \[\]Operand`)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range method.FindAllStringSubmatch(string(source), -1) {
+			names = append(names, m[1])
+		}
+	}
+	return names
 }
 
 // geometries are kinds of attention: grouped heads with every way to hide keys.
