@@ -17,15 +17,18 @@ type Device struct {
 	budget      time.Duration
 	hang        time.Duration
 	log         *slog.Logger
-	close       func() error // shutdown, once
+	close       func() error  // shutdown, once
+	watch       chan struct{} // holds a value while a goroutine polls for all that wait
 
 	// mu guards everything below and is held around every call of drv. It is never
 	// held while waiting for the GPU.
-	mu     sync.Mutex
+	mu     lock
 	drv    driver
 	closed bool
 	lost   error // why the device no longer works
 	lastID uint64
+	// progress is closed, and replaced, when work was seen to be finished.
+	progress chan struct{}
 
 	memory  Memory
 	buffers map[*Buffer]struct{} // open ones
@@ -76,9 +79,9 @@ func OpenDevice(ctx context.Context, c Config) (*Device, error) {
 // newDevice makes a device of an open driver.
 func newDevice(drv driver, info AdapterInfo, limits Limits, c Config) (*Device, error) {
 	d := &Device{
-		info: info, limits: limits, memoryLimit: c.MemoryLimit, budget: c.SubmitBudget, hang: c.HangTimeout, log: c.Logger, drv: drv,
+		info: info, limits: limits, mu: newLock(), memoryLimit: c.MemoryLimit, budget: c.SubmitBudget, hang: c.HangTimeout, log: c.Logger, drv: drv,
 		buffers: map[*Buffer]struct{}{}, kernels: map[kernelKey]*Kernel{}, groups: groupCache{byKey: map[string]*group{}},
-		timing: timing{on: c.Timing, byLabel: map[string]*Timing{}},
+		timing: timing{on: c.Timing, byLabel: map[string]*Timing{}}, watch: make(chan struct{}, 1), progress: make(chan struct{}),
 	}
 	if d.budget <= 0 {
 		d.budget = defaultBudget
@@ -125,6 +128,7 @@ func (d *Device) usable() error {
 func (d *Device) fail(err error) {
 	if d.lost == nil {
 		d.lost = err
+		d.wake()
 		d.log.Error("gpu: device lost", "device", d.info.Name, "reason", err)
 	}
 }
@@ -162,6 +166,7 @@ func (d *Device) Close() error { return d.close() }
 func (d *Device) shutdown() error {
 	d.mu.Lock()
 	d.closed = true // from here on all other calls return ErrClosed
+	d.wake()
 	d.mu.Unlock()
 	for pause := newBackoff(); !d.idle(); {
 		pause.sleep()

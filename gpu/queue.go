@@ -101,6 +101,7 @@ func (d *Device) finish(s *submission, now time.Time) {
 	q := &d.queue
 	q.completed = s.number
 	q.bytes -= s.bytes
+	d.wake()
 	// It was not done at the poll before, so it ended between that one and now.
 	earliest := s.notBefore
 	if q.polled.After(earliest) {
@@ -135,35 +136,72 @@ func (d *Device) reclaim() {
 	}
 	clear(d.retired[len(kept):])
 	d.retired = kept
-	if err := d.reads.reclaim(d.drv, d.queue.completed); err != nil {
+	if err := d.reclaimReads(); err != nil {
 		d.fail(err)
 	}
 }
 
-// wait polls until ready, which is called with the lock held, returns true or an
-// error, or the context ends.
+// wait returns when ready, which is called with the lock held, returns true or an
+// error, or the context ends. Of all goroutines that wait, one at a time watches the
+// GPU; the others sleep until it has seen something, so that neither the lock nor the
+// processor is taken up by many that look for the same.
 func (d *Device) wait(ctx context.Context, ready func() (bool, error)) error {
-	for pause := newBackoff(); ; pause.sleep() {
-		if err := ctx.Err(); err != nil {
+	for {
+		progress, ok, err := d.attempt(ctx, ready)
+		if ok || err != nil {
 			return err
 		}
-		if ok, err := d.attempt(ready); ok || err != nil {
-			return err
+		select {
+		case d.watch <- struct{}{}:
+			d.watchUntil(ctx, progress)
+			<-d.watch
+		case <-progress:
+		case <-ctx.Done(): // the lock says so
 		}
 	}
 }
 
-func (d *Device) attempt(ready func() (bool, error)) (bool, error) {
-	d.mu.Lock()
+// attempt calls ready. What is not ready may be so when progress is closed.
+func (d *Device) attempt(ctx context.Context, ready func() (bool, error)) (progress <-chan struct{}, ok bool, err error) {
+	if err := d.mu.LockUntil(ctx); err != nil {
+		return nil, false, err
+	}
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
-		return false, err
+		return nil, false, err
+	}
+	ok, err = ready()
+	return d.progress, ok, err
+}
+
+// watchUntil polls until progress is closed, or the context ends.
+func (d *Device) watchUntil(ctx context.Context, progress <-chan struct{}) {
+	for pause := newBackoff(); d.look(ctx); pause.sleep() {
+		select {
+		case <-progress:
+			return
+		default:
+		}
+	}
+}
+
+// look polls once. It returns false when there is no use in going on.
+func (d *Device) look(ctx context.Context) bool {
+	if d.mu.LockUntil(ctx) != nil {
+		return false
+	}
+	defer d.mu.Unlock()
+	if d.usable() != nil {
+		return false
 	}
 	d.poll()
-	if d.lost != nil {
-		return false, d.lost
-	}
-	return ready()
+	return true
+}
+
+// wake lets all that wait look again: work was finished, or the device can't be used any more.
+func (d *Device) wake() {
+	close(d.progress)
+	d.progress = make(chan struct{})
 }
 
 // whenRoom calls do, with the lock held, as soon as the GPU can take another

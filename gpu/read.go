@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"sync/atomic"
 )
 
 const (
@@ -38,7 +39,7 @@ type read struct {
 	stamp      uint32
 	length     int64
 	done       bool
-	abandoned  bool // nobody waits for it any more
+	abandoned  atomic.Bool // nobody waits for it any more
 }
 
 // Read waits for the work submitted so far and copies the bytes of the buffer from
@@ -78,9 +79,7 @@ func (d *Device) readPiece(ctx context.Context, b *Buffer, offset int64, dst []b
 		return true, d.finishRead(r, dst)
 	})
 	if err != nil {
-		d.mu.Lock()
-		r.abandoned = true
-		d.mu.Unlock()
+		r.abandoned.Store(true)
 	}
 	return err
 }
@@ -110,7 +109,7 @@ func (d *Device) startRead(b *Buffer, offset, length int64) (*read, error) {
 	r.fence, err = d.drv.mapRead(s.ref, stampAt+stampSize)
 	d.reads.open = append(d.reads.open, r)
 	if err != nil {
-		r.abandoned = true
+		r.abandoned.Store(true)
 		return nil, fmt.Errorf("buffer %q: %w", b.label, err)
 	}
 	return r, nil
@@ -127,8 +126,8 @@ func (d *Device) finishRead(r *read, dst []byte) error {
 		err = fmt.Errorf("%w: the driver reports read %d as finished, but its memory holds read %d", ErrLost, r.stamp, got)
 	}
 	if err == nil {
-		r.abandoned = true // nothing to do but give the staging buffer back
-		err = d.reads.reclaim(d.drv, d.queue.completed)
+		r.abandoned.Store(true) // nothing to do but give the staging buffer back
+		err = d.reclaimReads()
 	}
 	if err != nil {
 		d.fail(err)
@@ -158,22 +157,34 @@ func (r *reads) giveBack(drv driver, s staging) {
 	}
 }
 
-// reclaim looks which reads are done, and takes back the staging buffers of those
-// that nobody waits for. The submissions up to number completed are done.
-func (r *reads) reclaim(drv driver, completed uint64) error {
+// reclaimReads looks which reads are done, and takes back the staging buffers of those
+// that nobody waits for.
+func (d *Device) reclaimReads() error {
+	news, err := d.reads.reclaim(d.drv, d.queue.completed)
+	if news {
+		d.wake()
+	}
+	return err
+}
+
+// reclaim says whether there are reads that have been done since the last call. The
+// submissions up to number completed are done.
+func (r *reads) reclaim(drv driver, completed uint64) (news bool, err error) {
 	open := r.open[:0]
 	for i, read := range r.open {
+		before, abandoned := read.done, read.abandoned.Load()
 		err := read.look(drv, completed)
-		if err == nil && read.done && read.abandoned && read.fence != 0 {
+		news = news || read.done != before
+		if err == nil && read.done && abandoned && read.fence != 0 {
 			if err = drv.unmap(read.ref); err != nil {
 				err = fmt.Errorf("%w: %w", ErrLost, err)
 			}
 		}
 		if err != nil {
 			r.open = append(open, r.open[i+1:]...)
-			return err
+			return news, err
 		}
-		if read.done && read.abandoned {
+		if read.done && abandoned {
 			r.giveBack(drv, read.staging)
 		} else {
 			open = append(open, read)
@@ -181,7 +192,7 @@ func (r *reads) reclaim(drv driver, completed uint64) error {
 	}
 	clear(r.open[len(open):])
 	r.open = open
-	return nil
+	return news, nil
 }
 
 // look notes whether the read is done.

@@ -85,6 +85,9 @@ func (b *Backend) run(ctx context.Context, ops []tensor.Op) error {
 	r := recorder{Backend: b}
 	defer r.release()
 	for _, o := range ops {
+		if err := ctx.Err(); err != nil { // an operation may have compiled a kernel
+			return err
+		}
 		if err := r.op(o); err != nil {
 			return fmt.Errorf("%s: %w", o.Name(), backendError(err))
 		}

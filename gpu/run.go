@@ -12,10 +12,7 @@ import (
 // ErrMemory or that of the context; they name the place in ds. After an error,
 // a first part of ds may have been run.
 func (d *Device) Run(ctx context.Context, ds ...Dispatch) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := d.checkRun(ds); err != nil {
+	if err := d.checkRun(ctx, ds); err != nil {
 		return err
 	}
 	for at := 0; at < len(ds); {
@@ -40,8 +37,10 @@ func (d *Device) Run(ctx context.Context, ds ...Dispatch) error {
 	return nil
 }
 
-func (d *Device) checkRun(ds []Dispatch) error {
-	d.mu.Lock()
+func (d *Device) checkRun(ctx context.Context, ds []Dispatch) error {
+	if err := d.mu.LockUntil(ctx); err != nil {
+		return err
+	}
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
 		return err
