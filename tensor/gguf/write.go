@@ -23,7 +23,10 @@ type Tensor struct {
 	Stream func(w io.Writer) error
 }
 
-// defaultAlignment is what general.alignment is where it isn't given.
+// alignmentKey says what the data of each tensor begins at a multiple of. It is a uint32.
+const alignmentKey = "general.alignment"
+
+// defaultAlignment is what it is where it isn't given.
 const defaultAlignment = 32
 
 // Write writes a file of version 3, as gguf-py lays it out: keys and tensors in the
@@ -38,12 +41,16 @@ func Write(w io.Writer, metadata []KV, tensors []Tensor) error {
 		if err := putKV(&head, kv); err != nil {
 			return fmt.Errorf("metadata %s: %w", kv.Key, err)
 		}
-		if n, ok := kv.Value.(uint32); ok && kv.Key == "general.alignment" {
+		if kv.Key == alignmentKey {
+			n, ok := narrowed(kv.Value).(uint32)
+			if !ok {
+				return malformed("metadata %s is a %T, want a uint32", kv.Key, kv.Value)
+			}
 			alignment = int64(n)
 		}
 	}
-	if alignment < 8 || alignment&(alignment-1) != 0 {
-		return malformed("metadata general.alignment is %d", alignment)
+	if err := checkAlignment(alignment); err != nil {
+		return err
 	}
 	offset := int64(0)
 	for _, t := range tensors {
