@@ -128,12 +128,12 @@ func putText(b *bytes.Buffer, text string) {
 }
 
 // putKV writes a key. Its Go type says what it is stored as; of the types that New
-// gives, integers that fit become uint32 or int32, and floats float32, as nearly all
+// gives, integers become uint32 or int32 where they fit, and floats float32, as nearly all
 // files have them.
 func putKV(b *bytes.Buffer, kv KV) error {
 	putText(b, kv.Key)
-	if t, ok := numberType(kv.Value); ok {
-		put(b, uint32(t), kv.Value)
+	if n := narrowed(kv.Value); numberType(n) != numValueTypes {
+		put(b, uint32(numberType(n)), n)
 		return nil
 	}
 	switch v := kv.Value.(type) {
@@ -145,10 +145,6 @@ func putKV(b *bytes.Buffer, kv KV) error {
 		for _, s := range v {
 			putText(b, s)
 		}
-	case int64, float64:
-		narrow := narrowed(v)
-		t, _ := numberType(narrow)
-		put(b, uint32(t), narrow)
 	case []int64:
 		putArray(b, typeInt32, v, func(n int64) (any, bool) { return int32(n), n == int64(int32(n)) }, typeInt64)
 	case []float64:
@@ -165,29 +161,31 @@ func putKV(b *bytes.Buffer, kv KV) error {
 	return nil
 }
 
-// numberType is the type of a number or bool that is stored as it is.
-func numberType(v any) (valueType, bool) {
+// numberType is the type of a number or bool that is stored as it is, numValueTypes of others.
+func numberType(v any) valueType {
 	switch v.(type) {
 	case uint8:
-		return typeUint8, true
+		return typeUint8
 	case int8:
-		return typeInt8, true
+		return typeInt8
 	case uint16:
-		return typeUint16, true
+		return typeUint16
 	case int16:
-		return typeInt16, true
+		return typeInt16
 	case uint32:
-		return typeUint32, true
+		return typeUint32
 	case int32:
-		return typeInt32, true
+		return typeInt32
 	case float32:
-		return typeFloat32, true
+		return typeFloat32
 	case bool:
-		return typeBool, true
+		return typeBool
 	case uint64:
-		return typeUint64, true
+		return typeUint64
+	case int64:
+		return typeInt64
 	}
-	return 0, false
+	return numValueTypes
 }
 
 // narrowed is a number that New has widened in its usual type.
@@ -199,8 +197,9 @@ func narrowed(v any) any {
 			return uint32(v)
 		case v == int64(int32(v)):
 			return int32(v)
+		case v > 0:
+			return uint64(v)
 		}
-		return uint64(v)
 	case float64:
 		return float32(v)
 	}
