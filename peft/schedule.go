@@ -40,10 +40,10 @@ func (s Schedule) Factor(step, warmup, steps int, least float64) float64 {
 	if step < warmup {
 		return float64(step) / float64(warmup)
 	}
-	done := float64(step-warmup) / float64(max(1, steps-warmup))
+	done := min(float64(step-warmup)/float64(max(1, steps-warmup)), 1)
 	switch s {
 	case Linear:
-		return least + (1-least)*max(0, 1-done)
+		return least + (1-least)*(1-done)
 	case Cosine:
 		return least + (1-least)*max(0, 0.5*(1+math.Cos(math.Pi*done)))
 	case InverseSqrt:

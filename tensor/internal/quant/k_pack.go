@@ -131,6 +131,8 @@ func (x *sample) refit(inverse, top float64) (scale, minimum float64) {
 		if minimum = (l*vl - ll*v) / determinant; minimum > 0 {
 			return max((one*vl-l*v)/determinant, 0), minimum
 		}
+	} else if l == 0 { // the values are all the same, and not positive
+		return 0, max(ratio(-v, one), 0)
 	}
 	return max(ratio(vl, ll), 0), 0
 }
