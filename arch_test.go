@@ -46,6 +46,7 @@ var only = map[string][]string{
 	"google.golang.org/protobuf":    {"transformer/tokenizer"},
 	"gonum.org/v1/gonum":            {"peft", "interp"},
 	"github.com/goccy/go-yaml":      {"peft/experiment", "cli"},
+	"pgregory.net/rapid":            {}, // tests alone
 	"github.com/cogentcore/webgpu/": {"gpu"},
 }
 
