@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +153,34 @@ func TestModelGradients(t *testing.T) {
 				testModelGradients(t, config, method, transformer.RunOptions{Hooks: transformer.Hooks{Wants: everywhere, Tap: tap, GradTap: tap}})
 			})
 		}
+	}
+}
+
+// TestEveryMethodIsChecked: each method of the package has an entry in everyMethod.
+func TestEveryMethodIsChecked(t *testing.T) {
+	known := map[string]bool{}
+	for _, c := range everyMethod {
+		known[reflect.TypeOf(c).Name()] = true
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	method := regexp.MustCompile(`(?m)^func \(c (\w+Config)\) Name\(\) string`)
+	found := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range method.FindAllStringSubmatch(string(source), -1) {
+			if found++; !known[m[1]] {
+				t.Errorf("%s of %s isn't in everyMethod", m[1], file)
+			}
+		}
+	}
+	if found < 12 {
+		t.Errorf("only %d methods found", found)
 	}
 }
 
