@@ -91,6 +91,31 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+// TestWrittenIntegers: what New gives of integers of any width, and of the alignment, Write takes.
+func TestWrittenIntegers(t *testing.T) {
+	var b bytes.Buffer
+	kvs := []gguf.KV{
+		{Key: "general.alignment", Value: int64(64)}, {Key: "a", Value: int64(math.MinInt32 - 1)}, {Key: "b", Value: int64(math.MinInt64)},
+		{Key: "c", Value: int64(math.MaxInt64)}, {Key: "d", Value: int64(math.MaxUint32 + 1)}, {Key: "e", Value: uint64(math.MaxUint64)},
+	}
+	w := gguf.Tensor{Name: "w", DType: tensor.F32, Shape: []int{1}, Data: []byte{1, 2, 3, 4}}
+	if err := gguf.Write(&b, kvs, []gguf.Tensor{w, {Name: "v", DType: tensor.F32, Shape: []int{1}, Data: []byte{5, 6, 7, 8}}}); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, b.Bytes())
+	if !reflect.DeepEqual(f.Metadata, kvs) {
+		t.Errorf("%v, want %v", f.Metadata, kvs)
+	}
+	if data, _, err := f.Read("v"); err != nil || !bytes.Equal(data, []byte{5, 6, 7, 8}) {
+		t.Errorf("%v, %v", data, err)
+	}
+	for _, n := range []any{int32(-32), uint64(32), "32", 32.0} {
+		if err := gguf.Write(&b, []gguf.KV{{Key: "general.alignment", Value: n}}, nil); !errors.Is(err, tensor.ErrFormat) {
+			t.Errorf("an alignment of %T: %v", n, err)
+		}
+	}
+}
+
 func TestReadRows(t *testing.T) {
 	f := open(t, sample(t))
 	all, e, err := f.Read("w.q4_k")

@@ -133,6 +133,24 @@ func TestWholeBlocks(t *testing.T) {
 	}
 }
 
+// TestPackEqual packs values that are all the same, of either sign, beside a sub-block that isn't.
+func TestPackEqual(t *testing.T) {
+	for name, f := range formats {
+		for _, x := range []float32{-0.3, 0.3, -7} {
+			values := normals(512, 0.1)
+			for i := range 64 {
+				values[i] = x
+			}
+			for i, v := range throughPack(f, values)[:64] {
+				if math.Abs(float64(v/x)-1) > 0.05 {
+					t.Errorf("%s: value %d of those that are %v becomes %v", name, i, x, v)
+					break
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkPack(b *testing.B) {
 	values := normals(1<<14, 1)
 	for name, f := range formats {
