@@ -95,8 +95,12 @@ func TestRewrite(t *testing.T) {
 func TestWrittenIntegers(t *testing.T) {
 	var b bytes.Buffer
 	kvs := []gguf.KV{
-		{Key: "general.alignment", Value: int64(64)}, {Key: "a", Value: int64(math.MinInt32 - 1)}, {Key: "b", Value: int64(math.MinInt64)},
-		{Key: "c", Value: int64(math.MaxInt64)}, {Key: "d", Value: int64(math.MaxUint32 + 1)}, {Key: "e", Value: uint64(math.MaxUint64)},
+		{Key: "general.alignment", Value: int64(64)},
+		{Key: "a", Value: int64(math.MinInt32 - 1)},
+		{Key: "b", Value: int64(math.MinInt64)},
+		{Key: "c", Value: int64(math.MaxInt64)},
+		{Key: "d", Value: int64(math.MaxUint32 + 1)},
+		{Key: "e", Value: uint64(math.MaxUint64)},
 	}
 	w := gguf.Tensor{Name: "w", DType: tensor.F32, Shape: []int{1}, Data: []byte{1, 2, 3, 4}}
 	if err := gguf.Write(&b, kvs, []gguf.Tensor{w, {Name: "v", DType: tensor.F32, Shape: []int{1}, Data: []byte{5, 6, 7, 8}}}); err != nil {
