@@ -114,19 +114,31 @@ func openOne(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCheckpoint)
 	}
-	c := &Checkpoint{Dir: dir}
-	if err := json.Unmarshal(text, &c.file); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", filepath.Join(dir, stateName), err, ErrCheckpoint)
-	}
-	if c.file.Format != formatVersion {
-		return nil, fmt.Errorf("%s: format %d, this version reads %d: %w", dir, c.file.Format, formatVersion, ErrCheckpoint)
+	c, err := parse(dir, text)
+	if err != nil {
+		return nil, err
 	}
 	sum, err := HashFile(filepath.Join(dir, tensorsName))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCheckpoint)
 	}
-	if sum != c.file.SHA256 || c.file.Step < 0 {
+	if sum != c.file.SHA256 {
 		return nil, fmt.Errorf("%s: %s is not what was saved: %w", dir, tensorsName, ErrCheckpoint)
+	}
+	return c, nil
+}
+
+// parse takes in the text of a directory's state.json.
+func parse(dir string, text []byte) (*Checkpoint, error) {
+	c := &Checkpoint{Dir: dir}
+	if err := json.Unmarshal(text, &c.file); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", filepath.Join(dir, stateName), err, ErrCheckpoint)
+	}
+	switch {
+	case c.file.Format != formatVersion:
+		return nil, fmt.Errorf("%s: format %d, this version reads %d: %w", dir, c.file.Format, formatVersion, ErrCheckpoint)
+	case c.file.Step < 0:
+		return nil, fmt.Errorf("%s: step %d: %w", filepath.Join(dir, stateName), c.file.Step, ErrCheckpoint)
 	}
 	c.Step, c.Best, c.Note, c.Again = c.file.Step, c.file.Best, c.file.Note, c.file.Last != nil
 	return c, nil
