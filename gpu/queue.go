@@ -146,8 +146,8 @@ func (d *Device) reclaim() {
 // GPU; the others sleep until it has seen something, so that neither the lock nor the
 // processor is taken up by many that look for the same.
 func (d *Device) wait(ctx context.Context, ready func() (bool, error)) error {
-	for {
-		progress, ok, err := d.attempt(ctx, ready)
+	for first := true; ; first = false {
+		progress, ok, err := d.attempt(ctx, first, ready)
 		if ok || err != nil {
 			return err
 		}
@@ -161,12 +161,16 @@ func (d *Device) wait(ctx context.Context, ready func() (bool, error)) error {
 	}
 }
 
-// attempt calls ready. What is not ready may be so when progress is closed.
-func (d *Device) attempt(ctx context.Context, ready func() (bool, error)) (progress <-chan struct{}, ok bool, err error) {
+// attempt calls ready, the first time after a poll: every call looks at the GPU once. What
+// is not ready may be so when progress is closed.
+func (d *Device) attempt(ctx context.Context, first bool, ready func() (bool, error)) (progress <-chan struct{}, ok bool, err error) {
 	if err := d.mu.LockUntil(ctx); err != nil {
 		return nil, false, err
 	}
 	defer d.mu.Unlock()
+	if first && !d.closed {
+		d.poll()
+	}
 	if err := d.usable(); err != nil {
 		return nil, false, err
 	}
