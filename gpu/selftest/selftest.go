@@ -28,6 +28,7 @@ type WrongError struct {
 	Text       string
 }
 
+// Error implements error.
 func (e *WrongError) Error() string { return e.Text }
 
 // Limit is a time within which a driver gets through most kernels, or all if it has compiled
