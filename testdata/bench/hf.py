@@ -107,4 +107,5 @@ def main():
     print(json.dumps({"rate": work / seconds[0], "cpu_rate": work / seconds[1]}))
 
 
-main()
+if __name__ == "__main__":
+    main()
