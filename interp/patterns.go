@@ -150,28 +150,31 @@ func Patterns(ctx context.Context, m *transformer.Model, ids [][]int32, o Patter
 
 // collect turns every layer's features into scores.
 func (s *PatternScores) collect(ctx context.Context, m *transformer.Model, f *featureTap, ids [][]int32, o PatternOptions) error {
-	c, length := m.Config, f.prompt+len(ids[0])
+	c, length, earlier := m.Config, f.prompt+len(ids[0]), repeats(ids)
+	baselines := map[int]*means{} // by window
 	for l, t := range f.layers {
 		values, err := tensor.Floats(ctx, m.Backend(), t)
 		if err != nil {
 			return err
 		}
 		for h := range c.Heads {
-			score(ids, f.lead(), o, func(b, i int) []float64 {
-				row := values[((b*length+f.prompt+i)*c.Heads+h)*tensor.NumFeatures:][:tensor.NumFeatures]
-				wide := make([]float64, len(row))
-				for n, v := range row {
+			score(earlier, f.lead(), o, func(b, i int) (wide features) {
+				for n, v := range values[((b*length+f.prompt+i)*c.Heads+h)*tensor.NumFeatures:][:tensor.NumFeatures] {
 					wide[n] = float64(v)
 				}
 				return wide
-			}, func(name string, v float64) {
+			}).put(func(name string, v float64) {
 				if s.Scores[name] == nil {
 					s.Scores[name] = newTable(c)
 				}
 				s.Scores[name][l][h] = v
 			})
 		}
-		score(ids, f.lead(), o, uniform(ids, f.prompt, f.prefix, f.period, c.Layers[l].Window), func(name string, v float64) {
+		window := c.Layers[l].Window
+		if baselines[window] == nil {
+			baselines[window] = score(earlier, f.lead(), o, uniform(ids, f.prompt, f.prefix, f.period, window))
+		}
+		baselines[window].put(func(name string, v float64) {
 			s.Baseline[name] = append(s.Baseline[name], v)
 		})
 	}

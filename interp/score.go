@@ -6,56 +6,106 @@ import (
 	"github.com/gpupeft/gpupeft/tensor"
 )
 
-// mean collects an average.
-type mean struct {
+// The scores of a pattern by number, as they are summed up.
+const (
+	previous = iota
+	current
+	bos
+	bosArena
+	duplicate
+	induction
+	inductionArena
+	inductionText
+	previousMul
+	duplicateMul
+	inductionMul
+	previousAbs
+	duplicateAbs
+	inductionAbs
+	entropy
+	entropyNormalized
+	locality
+	prompt
+	numScores
+)
+
+var scoreNames = [numScores]string{
+	previous: Previous, current: Current, bos: BOS, bosArena: BOSArena, duplicate: Duplicate, induction: Induction,
+	inductionArena: InductionArena, inductionText: InductionText, previousMul: PreviousMul, duplicateMul: DuplicateMul,
+	inductionMul: InductionMul, previousAbs: PreviousAbs, duplicateAbs: DuplicateAbs, inductionAbs: InductionAbs,
+	entropy: Entropy, entropyNormalized: EntropyNormalized, locality: Locality, prompt: Prompt,
+}
+
+// features are those of a query, as tensor.AttentionFeatures numbers them.
+type features [tensor.NumFeatures]float64
+
+// means collects the averages of a head's scores.
+type means [numScores]struct {
 	sum float64
 	n   int
 }
 
-func (m *mean) add(v float64) { m.sum, m.n = m.sum+v, m.n+1 }
+func (m *means) add(score int, v float64) {
+	m[score].sum += v
+	m[score].n++
+}
 
-// score computes all scores of one head from the features of its queries: row(b, i) are
-// those of token i of sequence b. lead is the number of keys before the text.
-func score(ids [][]int32, lead int, o PatternOptions, row func(b, i int) []float64, put func(name string, v float64)) {
-	means := map[string]*mean{}
-	add := func(name string, v float64) {
-		if means[name] == nil {
-			means[name] = &mean{}
+// put hands out the scores that there are.
+func (m *means) put(put func(name string, v float64)) {
+	for s, mean := range m {
+		if mean.n > 0 {
+			put(scoreNames[s], mean.sum/float64(mean.n))
 		}
-		means[name].add(v)
-	}
-	for b, seq := range ids {
-		earlier, marks := map[int32]int{}, detection{}
-		for i, id := range seq {
-			f := row(b, i)
-			add(Current, f[tensor.FeatureSelf])
-			add(BOSArena, f[tensor.FeatureSink])
-			add(Entropy, f[tensor.FeatureEntropy])
-			add(Locality, f[tensor.FeatureDistance])
-			if lead > 0 {
-				add(Prompt, f[tensor.FeatureLead])
-			}
-			if i > 0 {
-				add(Previous, f[tensor.FeaturePrevious])
-				add(BOS, f[tensor.FeatureSink])
-				add(EntropyNormalized, f[tensor.FeatureEntropy]/math.Log(float64(lead+i+1)))
-			}
-			if earlier[id] > 0 {
-				add(InductionText, f[tensor.FeatureAfterSame])
-			}
-			o.repeats(i, f, add)
-			marks.add(i, earlier[id], f)
-			earlier[id]++
-		}
-		marks.scores(len(seq), add)
-	}
-	for name, m := range means {
-		put(name, m.sum/float64(m.n))
 	}
 }
 
+// repeats says for each token of sequences how many earlier ones are the same.
+func repeats(ids [][]int32) [][]int {
+	all := make([][]int, len(ids))
+	for b, seq := range ids {
+		seen := map[int32]int{}
+		for _, id := range seq {
+			all[b] = append(all[b], seen[id])
+			seen[id]++
+		}
+	}
+	return all
+}
+
+// score computes all scores of one head from the features of its queries: row(b, i) are
+// those of token i of sequence b. earlier is what repeats says of the sequences, lead the
+// number of keys before the text.
+func score(earlier [][]int, lead int, o PatternOptions, row func(b, i int) features) *means {
+	var m means
+	for b, seq := range earlier {
+		var marks detection
+		for i, same := range seq {
+			f := row(b, i)
+			m.add(current, f[tensor.FeatureSelf])
+			m.add(bosArena, f[tensor.FeatureSink])
+			m.add(entropy, f[tensor.FeatureEntropy])
+			m.add(locality, f[tensor.FeatureDistance])
+			if lead > 0 {
+				m.add(prompt, f[tensor.FeatureLead])
+			}
+			if i > 0 {
+				m.add(previous, f[tensor.FeaturePrevious])
+				m.add(bos, f[tensor.FeatureSink])
+				m.add(entropyNormalized, f[tensor.FeatureEntropy]/math.Log(float64(lead+i+1)))
+			}
+			if same > 0 {
+				m.add(inductionText, f[tensor.FeatureAfterSame])
+			}
+			o.repeats(i, &f, &m)
+			marks.add(i, same, &f)
+		}
+		marks.scores(len(seq), &m)
+	}
+	return &m
+}
+
 // repeats adds what a token says about repetition.
-func (o PatternOptions) repeats(i int, f []float64, add func(string, float64)) {
+func (o PatternOptions) repeats(i int, f *features, m *means) {
 	n, first := o.Period, o.Period
 	if n == 0 {
 		return
@@ -64,11 +114,11 @@ func (o PatternOptions) repeats(i int, f []float64, add func(string, float64)) {
 		first++
 	}
 	if i >= first {
-		add(Duplicate, f[tensor.FeatureDuplicate])
-		add(Induction, f[tensor.FeatureInduction])
+		m.add(duplicate, f[tensor.FeatureDuplicate])
+		m.add(induction, f[tensor.FeatureInduction])
 	}
 	if i >= n-1 {
-		add(InductionArena, f[tensor.FeatureInduction])
+		m.add(inductionArena, f[tensor.FeatureInduction])
 	}
 }
 
@@ -79,8 +129,8 @@ type detection struct {
 }
 
 // add takes a token of which so many earlier ones are the same.
-func (d *detection) add(i, same int, f []float64) {
-	for n, v := range []float64{f[tensor.FeaturePrevious], f[tensor.FeatureSame], f[tensor.FeatureAfterSame]} {
+func (d *detection) add(i, same int, f *features) {
+	for n, v := range [...]float64{f[tensor.FeaturePrevious], f[tensor.FeatureSame], f[tensor.FeatureAfterSame]} {
 		d.hits[n] += v
 	}
 	d.marks[0] += float64(min(i, 1))
@@ -90,19 +140,18 @@ func (d *detection) add(i, same int, f []float64) {
 
 // scores adds the sequence's. A pattern's weights sum to its number of tokens, and all are at
 // most 1, so that Σ|P−D| is Σ D + Σ P − 2·Σ P·D.
-func (d *detection) scores(tokens int, add func(string, float64)) {
+func (d *detection) scores(tokens int, m *means) {
 	t := float64(tokens)
-	for n, names := range [3][2]string{{PreviousMul, PreviousAbs}, {DuplicateMul, DuplicateAbs}, {InductionMul, InductionAbs}} {
-		add(names[0], d.hits[n]/t)
-		add(names[1], 1-math.RoundToEven(1000*(d.marks[n]+t-2*d.hits[n])/t)/1000)
+	for n, s := range [3][2]int{{previousMul, previousAbs}, {duplicateMul, duplicateAbs}, {inductionMul, inductionAbs}} {
+		m.add(s[0], d.hits[n]/t)
+		m.add(s[1], 1-math.RoundToEven(1000*(d.marks[n]+t-2*d.hits[n])/t)/1000)
 	}
 }
 
 // uniform gives the features of queries that look at all keys that they see alike.
-func uniform(ids [][]int32, prompt, prefix, period, window int) func(b, i int) []float64 {
+func uniform(ids [][]int32, prompt, prefix, period, window int) func(b, i int) features {
 	lead := prompt + prefix
-	return func(b, i int) []float64 {
-		f := make([]float64, tensor.NumFeatures)
+	return func(b, i int) (f features) {
 		own := lead + i
 		sees := func(j int) bool { return j >= 0 && j <= own && (j < prefix || window == 0 || own-j < window) }
 		var keys []int

@@ -502,7 +502,7 @@ func TestMemoryOfScores(t *testing.T) {
 		return plan.Memory().Peak
 	}
 	plain := peak(func(m *transformer.Model) error {
-		r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens})
+		r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens, HeadsOnly: true})
 		return errors.Join(err, r.Close())
 	})
 	ids := [][]int32{make([]int32, tokens)}

@@ -86,7 +86,9 @@ func newSession(ctx context.Context, m *transformer.Model, ids [][]int32, o Opti
 	if err != nil {
 		return nil, err
 	}
-	options := transformer.RunOptions{Batch: len(ids), Length: length, Train: o.Metric != nil, Adapters: o.Adapters, Hooks: s.hooks()}
+	options := transformer.RunOptions{
+		Batch: len(ids), Length: length, Train: o.Metric != nil, StreamOnly: o.Metric == nil && !s.hasLogits(), Adapters: o.Adapters, Hooks: s.hooks(),
+	}
 	if layers < len(m.Config.Layers) {
 		options.Layers = layers
 	}

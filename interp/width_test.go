@@ -30,7 +30,7 @@ func TestScoresOfRealWidth(t *testing.T) {
 	}
 	ids := interp.RepeatedTokens(m.Config, 1, period, -1, nil, 2)
 	before := b.Memory().InUse
-	r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens})
+	r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens, HeadsOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -201,7 +201,7 @@ func (r *Run) Logits(ctx context.Context, rows []int32) ([]float32, error) {
 // the run computes.
 func (r *Run) LogitsOf(ctx context.Context, stream []float32) ([]float32, error) {
 	m := len(stream) / r.model.Config.Hidden
-	if r.closed || m < 1 || m > r.Capacity() || len(stream) != m*r.model.Config.Hidden {
+	if r.closed || !r.options.reads() || m < 1 || m > r.Capacity() || len(stream) != m*r.model.Config.Hidden {
 		return nil, fmt.Errorf("logits of %d values in a run for %d×%d: %w", len(stream), r.Capacity(), r.model.Config.Hidden, ErrInput)
 	}
 	tap := r.options.Tap
@@ -254,7 +254,7 @@ func (r *Run) checkRows(rows []int32) error {
 		return fmt.Errorf("logits need an open run, after Forward: %w", ErrInput)
 	}
 	if !r.whole() {
-		return fmt.Errorf("logits behind layer %d of %d, heads only %v: %w", r.layers(), len(r.model.Config.Layers), r.options.HeadsOnly, ErrInput)
+		return fmt.Errorf("logits behind layer %d of %d, of a run with them %v: %w", r.layers(), len(r.model.Config.Layers), r.options.reads(), ErrInput)
 	}
 	if len(rows) == 0 || len(rows) > r.Capacity() {
 		return fmt.Errorf("%d rows of logits in a run for %d: %w", len(rows), r.Capacity(), ErrInput)

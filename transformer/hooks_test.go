@@ -148,6 +148,7 @@ func TestBackwardFromErrors(t *testing.T) {
 		{Batch: 1, Length: 1, Layers: -1},
 		{Batch: 1, Length: 1, Layers: 1, Train: true},
 		{Batch: 1, Length: 1, HeadsOnly: true, Train: true},
+		{Batch: 1, Length: 1, StreamOnly: true, Train: true},
 	} {
 		if _, err := m.NewRun(o); !errors.Is(err, transformer.ErrInput) {
 			t.Errorf("%+v: got %v", o, err)
@@ -157,7 +158,9 @@ func TestBackwardFromErrors(t *testing.T) {
 	if _, err := m.NewRun(o); !errors.Is(err, transformer.ErrUnsupported) {
 		t.Errorf("edits with checkpointing: got %v", err)
 	}
-	for _, o := range []transformer.RunOptions{{Batch: 1, Length: 4, Layers: 2}, {Batch: 1, Length: 4, HeadsOnly: true}} {
+	for _, o := range []transformer.RunOptions{
+		{Batch: 1, Length: 4, Layers: 2}, {Batch: 1, Length: 4, HeadsOnly: true}, {Batch: 1, Length: 4, StreamOnly: true},
+	} {
 		r := mustRun(t, m, o)
 		if err := r.Forward(t.Context(), transformer.Batch{IDs: [][]int32{{1, 2, 3}}, Labels: [][]int32{{1, 2, 3}}}); err != nil {
 			t.Fatal(err)
@@ -167,6 +170,15 @@ func TestBackwardFromErrors(t *testing.T) {
 		}
 		if _, err := r.Loss(t.Context()); !errors.Is(err, transformer.ErrInput) {
 			t.Errorf("loss of %+v: got %v", o, err)
+		}
+		if o.Layers > 0 {
+			continue
+		}
+		if _, err := r.LogitsOf(t.Context(), make([]float32, m.Config.Hidden)); !errors.Is(err, transformer.ErrInput) {
+			t.Errorf("logits of a stream, of %+v: got %v", o, err)
+		}
+		if n := r.Memory().Logits; n != 0 {
+			t.Errorf("%+v: %d bytes for logits", o, n)
 		}
 	}
 }

@@ -28,12 +28,16 @@ type RunOptions struct {
 
 	// Layers, if positive, is how many layers Forward computes; there are no logits then.
 	Layers int
-	// HeadsOnly ends Forward at Z of its last layer: attention is computed, and what
-	// becomes of it isn't. There are no logits then, either.
-	HeadsOnly bool
+	// StreamOnly ends Forward behind its last layer: there are no logits, and no memory for
+	// them. HeadsOnly ends it at Z of that layer already: attention is computed, and what
+	// becomes of it isn't.
+	StreamOnly, HeadsOnly bool
 
 	Hooks
 }
+
+// reads says whether a run reads logits from a stream.
+func (o *RunOptions) reads() bool { return !o.StreamOnly && !o.HeadsOnly }
 
 // Run computes one batch at a time. It belongs to one goroutine.
 type Run struct {
@@ -58,8 +62,9 @@ func (m *Model) NewRun(o RunOptions) (*Run, error) {
 	switch {
 	case o.Batch < 1 || o.Length < 1 || o.Context < 0 || (o.Train && o.Context > 0):
 		return nil, fmt.Errorf("run for %d×%d tokens, context %d, train %v: %w", o.Batch, o.Length, o.Context, o.Train, ErrInput)
-	case o.Layers < 0 || o.Layers > len(m.Config.Layers) || (o.Train && (o.Layers > 0 || o.HeadsOnly)):
-		return nil, fmt.Errorf("run for %d of %d layers, heads only %v, train %v: %w", o.Layers, len(m.Config.Layers), o.HeadsOnly, o.Train, ErrInput)
+	case o.Layers < 0 || o.Layers > len(m.Config.Layers) || (o.Train && (o.Layers > 0 || !o.reads())):
+		return nil, fmt.Errorf("run for %d of %d layers, stream only %v, heads only %v, train %v: %w",
+			o.Layers, len(m.Config.Layers), o.StreamOnly, o.HeadsOnly, o.Train, ErrInput)
 	case o.GradCheckpoint && o.Edits != nil:
 		return nil, fmt.Errorf("edits with gradient checkpointing, which would make them twice: %w", ErrUnsupported)
 	}
@@ -89,7 +94,9 @@ func (r *Run) allocate() {
 	}
 	r.input = newInput(&r.memory, c, r.Capacity(), o.Batch*keys)
 	r.slots = r.allocatePlan(keys)
-	r.head = r.newHead()
+	if o.reads() {
+		r.head = r.newHead()
+	}
 	r.ropes = map[RoPE]*tensor.Tensor{}
 	for _, l := range c.Layers {
 		if r.ropes[l.RoPE] == nil {
@@ -163,7 +170,7 @@ func (r *Run) layers() int {
 
 // whole says whether Forward computes the stream that logits come from.
 func (r *Run) whole() bool {
-	return r.layers() == len(r.model.Config.Layers) && !r.options.HeadsOnly
+	return r.layers() == len(r.model.Config.Layers) && r.options.reads()
 }
 
 // Reset empties the cache, so that the next Forward starts new sequences.
