@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 
@@ -54,199 +53,51 @@ func NextTokens(ids [][]int32) []Term {
 
 // Direct attributes a weighted sum of logits to heads, MLPs and the embeddings. The
 // divisors of the norms on the way, the last one and Gemma 2's behind the sublayers, are
-// held constant, which makes the path linear: a part's share is its output times the
-// gradient there, and the shares sum to the logits. With adapters between a sublayer and
+// held constant, which makes the path linear: a part's share is its output times what the
+// logits read there, and the shares sum to the logits. With adapters between a sublayer and
 // the stream, which aren't linear, they don't quite.
 func Direct(ctx context.Context, m *transformer.Model, ids [][]int32, terms []Term, o DirectOptions) (*Attribution, error) {
-	if err := checkSequences(ids); err != nil {
-		return nil, err
-	}
-	d := &directTap{ctx: ctx, c: m.Config, length: virtualTokens(o.Adapters) + len(ids[0]), copies: map[directKey]*tensor.Tensor{}}
-	if err := d.place(terms, len(ids)); err != nil {
-		return nil, err
-	}
-	r, err := m.NewRun(transformer.RunOptions{
-		Batch: len(ids), Length: d.length, Train: true, Adapters: o.Adapters,
-		Hooks: transformer.Hooks{Tap: d.tap, GradTap: d.gradTap, Wants: d.wants},
-	})
+	d, err := newDirectPath(ctx, m, ids, terms, o)
 	if err != nil {
 		return nil, err
 	}
-	a, err := d.run(r, withPrompt(r, ids, o.Task))
-	return a, errors.Join(err, d.close(), r.Close())
+	err = observe(ctx, m, ids, o, transformer.RunOptions{StreamOnly: true}, d)
+	if errors.Is(err, errIndirect) {
+		return directByGradient(ctx, m, ids, terms, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.found, nil
 }
 
-// directTap lets the gradient pass along the direct path alone, and keeps what the
-// shares are computed from.
-type directTap struct {
-	ctx    context.Context // of the call that it lives in
-	c      *transformer.Config
-	length int
-	terms  []Term
-	rows   []int32 // of the terms, each once
-	row    []int   // of each term, in rows
-	copies map[directKey]*tensor.Tensor
-	seed   *tensor.Tensor // the gradient of the logits before a soft-cap
-	back   bool           // the logits are computed again
+// place are the logits that terms are about.
+type place struct {
+	terms []Term  // positions count from the start
+	rows  []int32 // of the stream, each once
+	row   []int   // of each term, in rows
 }
 
-type directKey struct {
-	site transformer.Site
-	grad bool
-}
-
-// place finds the rows of logits that terms are about.
-func (d *directTap) place(terms []Term, batch int) error {
+// newPlace finds the rows of logits that terms are about, in sequences of so many tokens.
+func newPlace(c *transformer.Config, terms []Term, batch, length int) (place, error) {
+	var p place
 	seen := map[int32]int{}
 	for _, t := range terms {
 		if t.Position < 0 {
-			t.Position += d.length
+			t.Position += length
 		}
-		if t.Sequence < 0 || t.Sequence >= batch || t.Position < 0 || t.Position >= d.length || t.Token < 0 || int(t.Token) >= d.c.VocabSize {
-			return fmt.Errorf("%+v for %d sequences of %d tokens: %w", t, batch, d.length, transformer.ErrInput)
+		if t.Sequence < 0 || t.Sequence >= batch || t.Position < 0 || t.Position >= length || t.Token < 0 || int(t.Token) >= c.VocabSize {
+			return p, fmt.Errorf("%+v for %d sequences of %d tokens: %w", t, batch, length, transformer.ErrInput)
 		}
-		row := int32(t.Sequence*d.length + t.Position)
+		row := int32(t.Sequence*length + t.Position)
 		if _, ok := seen[row]; !ok {
-			seen[row] = len(d.rows)
-			d.rows = append(d.rows, row)
+			seen[row] = len(p.rows)
+			p.rows = append(p.rows, row)
 		}
-		d.terms, d.row = append(d.terms, t), append(d.row, seen[row])
+		p.terms, p.row = append(p.terms, t), append(p.row, seen[row])
 	}
 	if len(terms) == 0 {
-		return fmt.Errorf("no logits to attribute: %w", transformer.ErrInput)
+		return p, fmt.Errorf("no logits to attribute: %w", transformer.ErrInput)
 	}
-	return nil
-}
-
-func (d *directTap) wants(s transformer.Site) bool {
-	switch s.Point {
-	case transformer.FinalScale, transformer.Norm1PostScale, transformer.Norm2PostScale:
-		return true
-	case transformer.UnembedOut:
-		return d.c.FinalSoftCap > 0
-	}
-	return false
-}
-
-func (d *directTap) keep(p *tensor.Pass, key directKey, t *tensor.Tensor) {
-	dup, err := p.Backend().New(key.site.String(), tensor.F32, t.Len())
-	if err != nil {
-		p.Fail(err)
-		return
-	}
-	d.copies[key] = dup
-	p.Do(tensor.Scale{Out: dup, X: t, Factor: 1})
-}
-
-func (d *directTap) tap(p *tensor.Pass, s transformer.Site, t *tensor.Tensor) {
-	switch s.Point {
-	case transformer.Embed, transformer.PosEmbed, transformer.Z, transformer.MLPOut:
-		d.keep(p, directKey{s, false}, t)
-	case transformer.UnembedOut:
-		if d.c.FinalSoftCap > 0 && !d.back {
-			d.keep(p, directKey{s, false}, t)
-		}
-	}
-}
-
-func (d *directTap) gradTap(p *tensor.Pass, s transformer.Site, t *tensor.Tensor) {
-	switch s.Point {
-	case transformer.UnembedOut:
-		if d.seed != nil {
-			p.Do(tensor.Scale{Out: t, X: d.seed, Factor: 1})
-		}
-	case transformer.FinalScale, transformer.Norm1PostScale, transformer.Norm2PostScale, transformer.MLPPost:
-		p.Do(tensor.Fill{Out: t})
-	case transformer.Z:
-		d.keep(p, directKey{s, true}, t)
-		p.Do(tensor.Fill{Out: t})
-	case transformer.Embed, transformer.PosEmbed, transformer.MLPOut:
-		d.keep(p, directKey{s, true}, t)
-	}
-}
-
-func (d *directTap) run(r *transformer.Run, b transformer.Batch) (*Attribution, error) {
-	if err := r.Forward(d.ctx, b); err != nil {
-		return nil, err
-	}
-	logits, err := r.Logits(d.ctx, d.rows)
-	if err != nil {
-		return nil, err
-	}
-	be := r.Model().Backend()
-	if t := d.copies[directKey{transformer.Site{Point: transformer.UnembedOut}, false}]; t != nil {
-		if logits, err = tensor.Floats(d.ctx, be, t); err != nil {
-			return nil, err
-		}
-	}
-	a, seed := &Attribution{Heads: newTable(d.c), MLPs: make([]float64, len(d.c.Layers))}, make([]float32, len(logits))
-	for n, t := range d.terms {
-		i := d.row[n]*d.c.VocabSize + int(t.Token)
-		a.Logit += t.Weight * float64(logits[i])
-		seed[i] += float32(t.Weight)
-	}
-	if d.c.FinalSoftCap > 0 {
-		if d.seed, err = tensor.FromFloats(d.ctx, be, "seed", seed, len(seed)); err != nil {
-			return nil, err
-		}
-	}
-	d.back = true
-	if err := r.BackwardFrom(d.ctx, d.rows, seed); err != nil {
-		return nil, err
-	}
-	return a, d.shares(be, a)
-}
-
-// shares multiplies outputs with gradients.
-func (d *directTap) shares(be tensor.Backend, a *Attribution) error {
-	for key, t := range d.copies {
-		grad := d.copies[directKey{key.site, true}]
-		if key.grad || grad == nil {
-			continue
-		}
-		x, err := tensor.Floats(d.ctx, be, t)
-		if err != nil {
-			return err
-		}
-		g, err := tensor.Floats(d.ctx, be, grad)
-		if err != nil {
-			return err
-		}
-		l := key.site.Layer
-		switch key.site.Point {
-		case transformer.Embed:
-			a.Embed = dot(x, g)
-		case transformer.PosEmbed:
-			a.Positions = dot(x, g)
-		case transformer.MLPOut:
-			a.MLPs[l] = dot(x, g)
-		case transformer.Z:
-			headDots(a.Heads[l], d.c.HeadDim, x, g)
-		}
-	}
-	return nil
-}
-
-// dot is Σ x·y.
-func dot(x, y []float32) float64 {
-	sum := 0.0
-	for i, v := range x {
-		sum += float64(v) * float64(y[i])
-	}
-	return sum
-}
-
-// headDots adds Σ x·y of each head, given values [N, heads, dim].
-func headDots(sums []float64, dim int, x, y []float32) {
-	for i := 0; i < len(x); i += dim {
-		sums[i/dim%len(sums)] += dot(x[i:i+dim], y[i:i+dim])
-	}
-}
-
-func (d *directTap) close() error {
-	err := d.seed.Close()
-	for _, t := range d.copies {
-		err = errors.Join(err, t.Close())
-	}
-	return err
+	return p, nil
 }

@@ -3,6 +3,7 @@ package interp
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -46,11 +47,6 @@ type Heads struct {
 
 // InspectHeads computes the scores of all heads.
 func InspectHeads(ctx context.Context, m *transformer.Model, ids [][]int32, o InspectOptions) (*Heads, error) {
-	patterns, err := Patterns(ctx, m, ids, o.PatternOptions)
-	if err != nil {
-		return nil, err
-	}
-	h := &Heads{Scores: patterns.Scores, Baseline: patterns.Baseline}
 	metric, terms := o.Metric, o.Terms
 	if metric == nil {
 		metric = Loss(ids)
@@ -58,10 +54,10 @@ func InspectHeads(ctx context.Context, m *transformer.Model, ids [][]int32, o In
 	if terms == nil {
 		terms = NextTokens(ids)
 	}
-	if h.Direct, err = Direct(ctx, m, ids, terms, DirectOptions{o.Adapters, o.Task}); err != nil {
+	h, err := observeHeads(ctx, m, ids, terms, o.PatternOptions)
+	if err != nil {
 		return nil, err
 	}
-	h.Scores[DirectScore] = h.Direct.Heads
 	run := Options{Adapters: o.Adapters, Task: o.Task}
 	for _, s := range []struct {
 		name   string
@@ -84,6 +80,33 @@ func InspectHeads(ctx context.Context, m *transformer.Model, ids [][]int32, o In
 		h.Composition, err = Composition(ctx, m)
 	}
 	return h, err
+}
+
+// observeHeads computes what can be seen in one run: the scores of patterns, and the direct
+// path, which adapters on it keep apart.
+func observeHeads(ctx context.Context, m *transformer.Model, ids [][]int32, terms []Term, o PatternOptions) (*Heads, error) {
+	with := DirectOptions{o.Adapters, o.Task}
+	f, err := newFeatureTap(ctx, ids, o)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDirectPath(ctx, m, ids, terms, with)
+	if err != nil {
+		return nil, err
+	}
+	err = observe(ctx, m, ids, with, transformer.RunOptions{StreamOnly: true}, f, d)
+	patterns, direct := f.found, d.found
+	if errors.Is(err, errIndirect) {
+		if patterns, err = Patterns(ctx, m, ids, o); err == nil {
+			direct, err = Direct(ctx, m, ids, terms, with)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &Heads{Scores: patterns.Scores, Baseline: patterns.Baseline, Direct: direct}
+	h.Scores[DirectScore] = direct.Heads
+	return h, nil
 }
 
 // Ranked is a head with a score.

@@ -121,39 +121,23 @@ func PrefixMatching(ctx context.Context, m *transformer.Model, sequences int, bo
 // streaming attention (tensor.AttentionFeatures). A period beyond a layer's window
 // can't be seen: the scores of repetition are then 0.
 func Patterns(ctx context.Context, m *transformer.Model, ids [][]int32, o PatternOptions) (*PatternScores, error) {
-	if err := checkSequences(ids); err != nil {
-		return nil, err
-	}
-	if o.Period < 0 || o.Period >= len(ids[0]) {
-		return nil, fmt.Errorf("period %d in sequences of %d tokens: %w", o.Period, len(ids[0]), transformer.ErrInput)
-	}
-	f := &featureTap{ctx: ctx, period: max(1, o.Period), prompt: virtualTokens(o.Adapters), prefix: prefixTokens(o.Adapters)}
-	r, err := m.NewRun(transformer.RunOptions{
-		Batch: len(ids), Length: f.prompt + len(ids[0]), Adapters: o.Adapters,
-		HeadsOnly: true, Hooks: transformer.Hooks{Tap: f.tap},
-	})
+	f, err := newFeatureTap(ctx, ids, o)
 	if err != nil {
 		return nil, err
 	}
-	f.run = r
-	s := &PatternScores{Scores: map[string]Table{}, Baseline: map[string][]float64{}}
-	batch := withPrompt(r, ids, o.Task)
-	err = f.upload(batch.IDs)
-	if err == nil {
-		err = r.Forward(ctx, batch)
-	}
-	if err == nil {
-		err = s.collect(ctx, m, f, ids, o)
-	}
-	return s, errors.Join(err, f.close(), r.Close())
+	err = observe(ctx, m, ids, DirectOptions{o.Adapters, o.Task}, transformer.RunOptions{HeadsOnly: true}, f)
+	return f.found, err
 }
 
-// collect turns every layer's features into scores.
-func (s *PatternScores) collect(ctx context.Context, m *transformer.Model, f *featureTap, ids [][]int32, o PatternOptions) error {
-	c, length, earlier := m.Config, f.prompt+len(ids[0]), repeats(ids)
+// finish turns every layer's features into scores.
+func (f *featureTap) finish() error {
+	s := &PatternScores{Scores: map[string]Table{}, Baseline: map[string][]float64{}}
+	f.found = s
+	c, ids, o, earlier := f.run.Model().Config, f.text, f.o, repeats(f.text)
+	length := f.prompt + len(ids[0])
 	baselines := map[int]*means{} // by window
 	for l, t := range f.layers {
-		values, err := tensor.Floats(ctx, m.Backend(), t)
+		values, err := tensor.Floats(f.ctx, f.run.Model().Backend(), t)
 		if err != nil {
 			return err
 		}
@@ -193,21 +177,37 @@ func withPrompt(r *transformer.Run, ids [][]int32, task int) transformer.Batch {
 // featureTap computes the features of each layer's attention while a run is recorded.
 type featureTap struct {
 	ctx            context.Context // of the call that it lives in
+	text           [][]int32
+	o              PatternOptions
 	run            *transformer.Run
 	period         int
 	prompt, prefix int // tokens, and keys, in front of the text
 	ids            *tensor.Tensor
 	queries        *tensor.Tensor // of the layer in work
 	layers         []*tensor.Tensor
+	found          *PatternScores
+}
+
+func newFeatureTap(ctx context.Context, ids [][]int32, o PatternOptions) (*featureTap, error) {
+	if err := checkSequences(ids); err != nil {
+		return nil, err
+	}
+	if o.Period < 0 || o.Period >= len(ids[0]) {
+		return nil, fmt.Errorf("period %d in sequences of %d tokens: %w", o.Period, len(ids[0]), transformer.ErrInput)
+	}
+	return &featureTap{
+		ctx: ctx, text: ids, o: o, period: max(1, o.Period), prompt: virtualTokens(o.Adapters), prefix: prefixTokens(o.Adapters),
+	}, nil
 }
 
 // lead is the number of keys in front of the text.
 func (f *featureTap) lead() int { return f.prefix + f.prompt }
 
-// upload writes the tokens of all keys. Those of a prefix are like no other.
-func (f *featureTap) upload(sequences [][]int32) (err error) {
+// start writes the tokens of all keys. Those of a prefix are like no other.
+func (f *featureTap) start(r *transformer.Run, batch transformer.Batch) (err error) {
+	f.run = r
 	var ids []int32
-	for _, s := range sequences {
+	for _, s := range batch.IDs {
 		for j := range f.prefix {
 			ids = append(ids, int32(math.MinInt32+j))
 		}

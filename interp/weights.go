@@ -28,11 +28,11 @@ func newWeights(ctx context.Context, m *transformer.Model) *weights {
 }
 
 // new allocates a result.
-func (w *weights) new(rows, cols int) *tensor.Tensor {
+func (w *weights) new(shape ...int) *tensor.Tensor {
 	if w.err != nil {
 		return nil
 	}
-	t, err := w.m.Backend().New("product", tensor.F32, rows, cols)
+	t, err := w.m.Backend().New("product", tensor.F32, shape...)
 	if err != nil {
 		w.err = err
 		return nil
@@ -109,14 +109,19 @@ func (w *weights) weigh(x, norm *tensor.Tensor) *tensor.Tensor {
 		return x
 	}
 	out := w.new(x.Rows(), x.Cols())
+	if w.err == nil {
+		w.do(w.weighing(out, x, norm)...)
+	}
+	return out
+}
+
+// weighing is how.
+func (w *weights) weighing(out, x, norm *tensor.Tensor) []tensor.Op {
 	ops := []tensor.Op{tensor.ColumnScale{Out: out, X: x, S: norm}}
 	if w.c.NormOffset != 0 {
 		ops = append(ops, tensor.Scale{Out: out, X: x, Factor: w.c.NormOffset, Add: true})
 	}
-	if w.err == nil {
-		w.do(ops...)
-	}
-	return out
+	return ops
 }
 
 // reads returns W_Qᵀ, W_Kᵀ or W_Vᵀ of all heads of a layer: [heads·h, D].

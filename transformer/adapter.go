@@ -223,6 +223,23 @@ func (c *combined) replaceWeights(m *Model) {
 	}
 }
 
+// DirectWeights returns the weights of a run, those that adapters have put in their place
+// among them. plain says that adapters change nothing else between the heads' values, the
+// stream and the logits: no output projection, nothing that comes after a sublayer, and not
+// the output matrix.
+func (r *Run) DirectWeights() (w Weights, plain bool) {
+	c := &r.adapters
+	plain = !c.after
+	for _, at := range c.attached {
+		plain = plain && at.Unembed == nil
+	}
+	for _, layer := range c.linears {
+		_, own := layer[OProj].(matrix)
+		plain = plain && own
+	}
+	return c.weights, plain
+}
+
 // readInputs says whether the backward pass of a projection, in any layer, reads the
 // projection's input: that of a frozen matrix doesn't.
 func (c *combined) readInputs(projs ...Proj) bool {

@@ -1,0 +1,4 @@
+package interp
+
+// DirectByGradient is what Direct falls back to.
+var DirectByGradient = directByGradient
