@@ -30,6 +30,8 @@ type session struct {
 	put    sink
 	copies []pending
 	bytes  int64
+	lends  bool      // put is done with values when it returns
+	lent   []float32 // the last of them
 }
 
 // applied is an edit of one site, as the backend has it.
@@ -202,8 +204,19 @@ func (s *session) apply(p *tensor.Pass, at transformer.Site, e *applied, t *tens
 	return nil
 }
 
-// keep copies what is wanted, to be read when the pass has been computed.
+// keep copies what is wanted, to be read when the pass has been computed. Where the host
+// computes, that is at once, and the copy is the host's.
 func (s *session) keep(p *tensor.Pass, c captured, t *tensor.Tensor) {
+	if s.model.Backend().Info().Kind == "cpu" {
+		err := p.Submit(s.ctx)
+		if err == nil {
+			err = s.take(c, t)
+		}
+		if err != nil {
+			p.Fail(err)
+		}
+		return
+	}
 	dup, err := s.model.Backend().New(c.site.String(), tensor.F32, t.Len())
 	if err != nil {
 		p.Fail(err)
@@ -222,14 +235,26 @@ func (s *session) keep(p *tensor.Pass, c captured, t *tensor.Tensor) {
 func (s *session) read() error {
 	var errs []error
 	for _, c := range s.copies {
-		values, err := tensor.Floats(s.ctx, s.model.Backend(), c.copy)
-		if err == nil {
-			err = s.put(c.captured, s.layout(c.site.Point).pick(values, s.o.Positions))
-		}
-		errs = append(errs, err, c.copy.Close())
+		errs = append(errs, s.take(c.captured, c.copy), c.copy.Close())
 	}
 	s.copies, s.bytes = nil, 0
 	return errors.Join(errs...)
+}
+
+// take reads what has been captured and passes it on.
+func (s *session) take(c captured, t *tensor.Tensor) error {
+	var values []float32
+	var err error
+	if s.lends {
+		s.lent = slices.Grow(s.lent[:0], t.Len())[:t.Len()]
+		values, err = s.lent, tensor.ReadFloats(s.ctx, s.model.Backend(), t, s.lent)
+	} else {
+		values, err = tensor.Floats(s.ctx, s.model.Backend(), t)
+	}
+	if err != nil {
+		return err
+	}
+	return s.put(c, s.layout(c.site.Point).pick(values, s.o.Positions))
 }
 
 // rows are those of the kept tokens, for the logits.

@@ -48,6 +48,7 @@ func (s *session) outline(tokens [][]int32) *Trace {
 
 // captureTo writes the tensors that an outline announces. It returns the metric's value.
 func (s *session) captureTo(batch transformer.Batch, outline *Trace, w io.WriterAt, metadata map[string]string) (float64, error) {
+	s.lends = true
 	tensors := outline.tensors()
 	file, err := safetensors.Place(w, metadata, tensors)
 	if err != nil {

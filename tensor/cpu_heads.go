@@ -35,16 +35,6 @@ func (h Heads) runs(b, i int, segment []int32, all []run) []run {
 	return all
 }
 
-// visible appends to keys those that query i of batch b sees, in order.
-func (h Heads) visible(b, i int, segment []int32, keys []int) []int {
-	for _, r := range h.runs(b, i, segment, nil) {
-		for j := r.from; j < r.to; j++ {
-			keys = append(keys, j)
-		}
-	}
-	return keys
-}
-
 // atQuery returns the part of Q, Z and the like that belongs to one query head.
 func atQuery[T real](h Heads, t []T, b, head, i int) []T {
 	return t[((b*h.Queries+i)*h.Heads+head)*h.Dim:][:h.Dim]
@@ -89,17 +79,6 @@ func capSlope[T real](y, limit T) T {
 		return 1 - (y/limit)*(y/limit)
 	}
 	return 1
-}
-
-// eachQuery calls f for every query of every head; cost is that of one of them.
-// seen has room for the keys that it sees.
-func (k *task[T]) eachQuery(h Heads, cost int, f func(b, head, i int, seen []int)) {
-	k.parallel(h.Batch*h.Heads*h.Queries, grainFor(cost), func(lo, hi int) {
-		seen := make([]int, 0, h.Keys)
-		for n := lo; n < hi; n++ {
-			f(n/(h.Heads*h.Queries), n/h.Queries%h.Heads, n%h.Queries, seen)
-		}
-	})
 }
 
 // eachKeyHead calls start for every key head and then f for every head that

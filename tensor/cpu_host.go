@@ -94,6 +94,20 @@ func (h *host[T]) Read(ctx context.Context, t *Tensor, data []byte) error {
 	return h.access(ctx, t, func(s span[T]) { s.encode(data) })
 }
 
+// appendFloats appends the values of an F32 tensor to dst.
+func (h *host[T]) appendFloats(ctx context.Context, t *Tensor, dst []float32) ([]float32, error) {
+	err := h.access(ctx, t, func(s span[T]) {
+		if values, ok := any(s.values).([]float32); ok {
+			dst = append(dst, values...)
+			return
+		}
+		for _, v := range s.values {
+			dst = append(dst, float32(v))
+		}
+	})
+	return dst, err
+}
+
 // access calls f with t's values when no operation runs.
 func (h *host[T]) access(ctx context.Context, t *Tensor, f func(span[T])) error {
 	if err := h.begin(ctx); err != nil {

@@ -51,6 +51,12 @@ func keysOf[T real](t tile, values []T) matrix[T] {
 	return matrix[T]{span: span[T]{values: values[at:]}, rows: t.cols, cols: t.Dim, stride: t.KVHeads * t.Dim}
 }
 
+// weightsOf returns the tile's rows of a matrix of one value for each key: [rows, Keys].
+func weightsOf[T real](t tile, values []T) matrix[T] {
+	at := ((t.b*t.Heads.Heads+t.head)*t.Queries + t.query) * t.Keys
+	return matrix[T]{span: span[T]{values: values[at:]}, rows: t.rows, cols: t.Keys, stride: t.Keys}
+}
+
 // scoreTile computes the scores of all queries of a tile for all its keys, seen
 // or not: [rows, cols].
 func (k *task[T]) scoreTile(t tile, q, keys, scores []T) []T {

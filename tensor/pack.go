@@ -55,9 +55,9 @@ func Pack(dst []byte, dt DType, values []float32) []byte {
 	}
 	switch dt {
 	case F32:
-		for _, v := range values {
-			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
-		}
+		at := len(dst)
+		dst = slices.Grow(dst, 4*len(values))[:at+4*len(values)]
+		packFloats(dst[at:], values)
 	case F16:
 		for _, v := range values {
 			dst = binary.LittleEndian.AppendUint16(dst, half.ToF16(v))
@@ -68,6 +68,20 @@ func Pack(dst []byte, dt DType, values []float32) []byte {
 		}
 	}
 	return dst
+}
+
+// packFloats writes little-endian bytes, four values at a time where there are as many.
+func packFloats(dst []byte, values []float32) {
+	for len(values) >= 4 && len(dst) >= 16 {
+		binary.LittleEndian.PutUint32(dst[:4], math.Float32bits(values[0]))
+		binary.LittleEndian.PutUint32(dst[4:8], math.Float32bits(values[1]))
+		binary.LittleEndian.PutUint32(dst[8:12], math.Float32bits(values[2]))
+		binary.LittleEndian.PutUint32(dst[12:16], math.Float32bits(values[3]))
+		dst, values = dst[16:], values[4:]
+	}
+	for i, v := range values {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
 }
 
 // NestedScales returns the scales of NF4 or FP4 blocks that bitsandbytes' double

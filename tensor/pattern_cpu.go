@@ -5,14 +5,16 @@ import "math"
 func (k *task[T]) attentionScores(o AttentionScores) {
 	h, scores, q, keys := o.Heads, k.floats(o.Scores), k.floats(o.Q), k.floats(o.K)
 	segment := k.segments(o.Segment)
-	k.eachQuery(h, 2*h.Dim*h.Keys, func(b, head, i int, seen []int) {
-		dst := atScore(h, scores, b, head, i)
-		for j := range dst {
-			dst[j] = T(math.Inf(-1))
-		}
-		q := atQuery(h, q, b, head, i)
-		for _, j := range h.visible(b, i, segment, seen) {
-			dst[j] = capped(T(h.Scale)*k.dot(q, atKey(h, keys, b, h.kvHead(head), j)), T(h.SoftCap))
+	k.eachTile(h, func(t tile, block []T, seen []run) {
+		block = k.scoreTile(t, q, keys, block)
+		for r := range t.rows {
+			dst := atScore(h, scores, t.b, t.head, t.query+r)
+			for j := range dst {
+				dst[j] = T(math.Inf(-1))
+			}
+			for _, s := range h.runs(t.b, t.query+r, segment, seen[:0]) {
+				copy(dst[s.from:s.to], block[r*t.cols+s.from-t.key:])
+			}
 		}
 	})
 }
@@ -41,12 +43,9 @@ func (k *task[T]) attentionScoresBackward(o AttentionScoresBackward) {
 
 func (k *task[T]) attentionMix(o AttentionMix) {
 	h, z, pattern, v := o.Heads, k.floats(o.Z), k.floats(o.Pattern), k.floats(o.V)
-	k.eachQuery(h, 2*h.Dim*h.Keys, func(b, head, i int, _ []int) {
-		dst := atQuery(h, z, b, head, i)
-		clear(dst)
-		for j, p := range atScore(h, pattern, b, head, i) {
-			k.axpy(p, atKey(h, v, b, h.kvHead(head), j), dst)
-		}
+	k.eachTile(h, func(t tile, _ []T, _ []run) {
+		t.key, t.cols = 0, h.Keys // an edit may have given keys weight that aren't seen
+		k.multiply(alone, multiplication[T]{out: queriesOf(t, z), a: weightsOf(t, pattern), b: keysOf(t, v), scale: 1})
 	})
 }
 

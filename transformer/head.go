@@ -227,7 +227,7 @@ func (r *Run) readLogits(ctx context.Context, p *tensor.Pass, m int) ([]float32,
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float32, m*c.VocabSize)
+	var out []float32
 	for _, pt := range parts {
 		pt.project(r, p, view(r.head.norm, m, c.Hidden))
 		result := pt.logits
@@ -241,6 +241,12 @@ func (r *Run) readLogits(ctx context.Context, p *tensor.Pass, m int) ([]float32,
 		values, err := tensor.Floats(ctx, be, result)
 		if err != nil {
 			return nil, err
+		}
+		if len(parts) == 1 {
+			return values, nil
+		}
+		if out == nil {
+			out = make([]float32, m*c.VocabSize)
 		}
 		for i := range m {
 			copy(out[i*c.VocabSize+pt.first:], values[i*pt.size:(i+1)*pt.size])
