@@ -73,9 +73,7 @@ golden: $(VENV) ## the reference values of HF transformers, PEFT, tokenizers, gg
 	$(VENV)/bin/python testdata/chat/generate.py
 	cd tensor/testdata && $(CURDIR)/$(VENV)/bin/python ops.py
 
-golden-interp: ## the reference values of TransformerLens, anew
-	$(PYTHON) -m venv out/python-interp
-	out/python-interp/bin/pip install -q -r testdata/interp/requirements.txt
+golden-interp: out/python-interp ## the reference values of TransformerLens, anew
 	out/python-interp/bin/python testdata/interp/generate.py
 	out/python-interp/bin/python testdata/toys/generate.py
 
@@ -84,8 +82,13 @@ demo-model: $(VENV) ## the embedded model and its data, anew (about half an hour
 	$(VENV)/bin/python testdata/demo/train.py out/corpus transformer/demo/model
 	$(VENV)/bin/python testdata/demo/datasets.py transformer/demo/data
 
-# The libraries of make parity, each in its own environment. One that can't be installed
+# TransformerLens, and the libraries of make parity, each in its own environment. One that can't be installed
 # is skipped, and the reason is in the log beside it.
+out/python-interp: testdata/interp/requirements.txt
+	@mkdir -p out
+	{ $(PYTHON) -m venv $@ && $@/bin/pip install -q -r $<; } >$@.log 2>&1 || { tail $@.log; rm -rf $@; exit 1; }
+	@touch $@
+
 out/adapterhub out/mlx out/llama: out/%: testdata/hub/requirements-%.txt
 	@mkdir -p out
 	{ $(PYTHON) -m venv $@ && $@/bin/pip install -q -r $<; } >$@.log 2>&1 || { tail $@.log; rm -rf $@; exit 1; }
@@ -123,9 +126,10 @@ bench: vulkan ## benchmarks of kernels and training steps
 	$(GO) test -run '^$$' -bench . ./tensor/... ./gpu/... ./transformer/... ./peft/...
 
 PEERS ?=
-bench-peers: build out/smollm2/hf $(VENV) ## training and decoding on the CPU beside HF and PEFT, and llama.cpp where it builds, as a table; PEERS='--threads 1 --cpus 1'
-	-@$(MAKE) --no-print-directory out/llama
+bench-peers: build out/smollm2/hf $(VENV) ## training, decoding and scores on the CPU beside HF and PEFT, llama.cpp and TransformerLens where pip has them, as a table; PEERS='--threads 1 --cpus 1'
+	-@$(MAKE) --no-print-directory -k out/llama out/python-interp
 	$(GO) test -c -o out/gemm.test ./tensor/internal/gemm
+	$(GO) test -c -o out/interp.test ./interp
 	$(VENV)/bin/python testdata/bench/peers.py $(PEERS)
 
 scaling: smollm2 out/smollm2/hf ## how steps and memory grow with the sizes of a job, and loading beside reading, as tables

@@ -1,11 +1,12 @@
 """gpupeft beside its peers, as a Markdown table: python testdata/bench/peers.py [--threads N] [--cpus LIST] [--rounds N].
 
-Each job runs in gpupeft (`gpupeft bench`, random weights of the model's shape; products of matrices by `go test`) and
-in a peer (hf.py, llama.py), one after the other, --rounds times. A program prints the median of its calls; the table
+Each job runs in gpupeft (`gpupeft bench`, random weights of the model's shape; products of matrices and what package
+interp does by `go test`) and in a peer (hf.py, llama.py, tl.py), one after the other, --rounds times. A program prints the median of its calls; the table
 has the medians of the rounds and their ratio. Rates are tokens a second, or GFLOP/s, by the clock and for each second of
 processor time of all threads, which says more on a machine that others use too. Memory is the peak of the process.
 
-Beside ./gpupeft it needs out/python and out/smollm2/hf, and for llama.cpp out/llama (make bench-peers makes all).
+Beside ./gpupeft it needs out/python and out/smollm2/hf, for llama.cpp out/llama and for TransformerLens
+out/python-interp (make bench-peers makes all).
 """
 
 import argparse
@@ -18,7 +19,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(__file__)
-PYTHON, LLAMA = "out/python/bin/python", "out/llama/bin/python"
+PYTHON, LLAMA, LENS = "out/python/bin/python", "out/llama/bin/python", "out/python-interp/bin/python"
 
 # name, gpupeft's part, type of the matrices, batch, length, the peer's job
 JOBS = [
@@ -31,6 +32,13 @@ JOBS = [
     ("prompt processing, 1×512", "prefill", "f32", 1, 512, "prefill"),
     ("greedy decoding", "decode", "f32", 1, 32, "decode"),
     ("greedy decoding, Q4_1", "decode", "q4_1", 1, 32, "llama"),
+]
+# name, gpupeft's part (BenchmarkInterp), TransformerLens' job; of 10 sequences: BOS and twice 50 tokens
+INSIDE = [
+    ("all pattern scores, there the patterns alone, 10×101", "patterns", "patterns"),
+    ("… and some scores there, 10×101", "patterns", "scores"),
+    ("all activations, 10×101", "capture", "everything"),
+    ("… into a file here, 10×101", "file", "everything"),
 ]
 PRODUCTS = ["64x2048x2048", "512x2048x2048", "1024x1024x1024"]
 
@@ -61,6 +69,18 @@ def own_product(shape, options):
                         "-test.benchtime", f"{options.seconds}s"], options)
     number = lambda unit: float(re.search(rf"([\d.]+) {unit}", text).group(1))
     return {"rate": number("median-GFLOP/s"), "cpu_rate": number("GFLOP/cpu-s"), "memory": memory}
+
+
+def own_inside(part, options):
+    text, memory = run(["out/interp.test", "-test.run", "^$", "-test.bench", f"^BenchmarkInterp$/^{part}$",
+                        "-test.benchtime", f"{options.seconds}s"], options)
+    number = lambda unit: float(re.search(rf"([\d.]+) {unit}", text).group(1))
+    return {"rate": number("tokens/s"), "cpu_rate": number("tokens/cpu-s"), "memory": memory}
+
+
+def lens(job, options):
+    text, memory = run([LENS, f"{HERE}/tl.py", job, "10", "101"], options)
+    return dict(json.loads(text.strip().splitlines()[-1]), memory=memory)
 
 
 def peer(job, batch, length, options):
@@ -102,6 +122,9 @@ def main():
     for name, part, dtype, batch, length, job in JOBS:
         if options.only in name and (job != "llama" or os.path.exists(LLAMA)):
             line(name, lambda: own(part, dtype, batch, length, options), lambda: peer(job, batch, length, options), options)
+    for name, part, job in INSIDE:
+        if options.only in name and os.path.exists(LENS):
+            line(name, lambda: own_inside(part, options), lambda: lens(job, options), options)
 
 
 main()

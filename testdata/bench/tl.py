@@ -1,7 +1,7 @@
 """One job of peers.py in TransformerLens, in float32: python testdata/bench/tl.py JOB BATCH LENGTH. Prints what hf.py prints.
 
 JOB is patterns (run_with_cache of the attention patterns alone, without logits), scores (the same and a few scores of
-them, as most notebooks do), or everything (run_with_cache of all hooks). No gradients are kept.
+them), or everything (run_with_cache of all hooks). No gradients are kept.
 """
 
 import gc
