@@ -16,9 +16,16 @@ import (
 // The batch of BenchmarkInterp: what `inspect-heads` looks at by default.
 const benchSequences, benchPeriod = 10, 50
 
-// BenchmarkInterp measures what testdata/bench/tl.py does, with random weights of the same model's shape.
+// BenchmarkInterp measures what testdata/bench/tl.py does, and the other parts of inspect-heads, with random weights of
+// the same model's shape.
 func BenchmarkInterp(b *testing.B) {
-	checkpoint, err := bench.Model("smollm2-135m", 0, tensor.F32)
+	for _, dt := range []tensor.DType{tensor.F32, tensor.Q4_1} {
+		b.Run(dt.String(), func(b *testing.B) { benchmarkInterp(b, dt) })
+	}
+}
+
+func benchmarkInterp(b *testing.B, dt tensor.DType) {
+	checkpoint, err := bench.Model("smollm2-135m", 0, dt)
 	if err != nil {
 		b.Fatal(err)
 	}

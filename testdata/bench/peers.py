@@ -33,12 +33,13 @@ JOBS = [
     ("greedy decoding", "decode", "f32", 1, 32, "decode"),
     ("greedy decoding, Q4_1", "decode", "q4_1", 1, 32, "llama"),
 ]
-# name, gpupeft's part (BenchmarkInterp), TransformerLens' job; of 10 sequences: BOS and twice 50 tokens
+# name, gpupeft's part (BenchmarkInterp), type of the matrices, TransformerLens' job; of 10 sequences: BOS and twice 50 tokens
 INSIDE = [
-    ("all pattern scores, there the patterns alone, 10×101", "patterns", "patterns"),
-    ("… and some scores there, 10×101", "patterns", "scores"),
-    ("all activations, 10×101", "capture", "everything"),
-    ("… into a file here, 10×101", "file", "everything"),
+    ("all pattern scores, there the patterns alone, 10×101", "patterns", "f32", "patterns"),
+    ("… Q4_1 here, f32 there, 10×101", "patterns", "q4_1", "patterns"),
+    ("… and some scores there, 10×101", "patterns", "f32", "scores"),
+    ("all activations, 10×101", "capture", "f32", "everything"),
+    ("… into a file here, 10×101", "file", "f32", "everything"),
 ]
 PRODUCTS = ["64x2048x2048", "512x2048x2048", "1024x1024x1024"]
 
@@ -71,8 +72,8 @@ def own_product(shape, options):
     return {"rate": number("median-GFLOP/s"), "cpu_rate": number("GFLOP/cpu-s"), "memory": memory}
 
 
-def own_inside(part, options):
-    text, memory = run(["out/interp.test", "-test.run", "^$", "-test.bench", f"^BenchmarkInterp$/^{part}$",
+def own_inside(part, dtype, options):
+    text, memory = run(["out/interp.test", "-test.run", "^$", "-test.bench", f"^BenchmarkInterp$/^{dtype}$/^{part}$",
                         "-test.benchtime", f"{options.seconds}s"], options)
     number = lambda unit: float(re.search(rf"([\d.]+) {unit}", text).group(1))
     return {"rate": number("tokens/s"), "cpu_rate": number("tokens/cpu-s"), "memory": memory}
@@ -122,9 +123,9 @@ def main():
     for name, part, dtype, batch, length, job in JOBS:
         if options.only in name and (job != "llama" or os.path.exists(LLAMA)):
             line(name, lambda: own(part, dtype, batch, length, options), lambda: peer(job, batch, length, options), options)
-    for name, part, job in INSIDE:
+    for name, part, dtype, job in INSIDE:
         if options.only in name and os.path.exists(LENS):
-            line(name, lambda: own_inside(part, options), lambda: lens(job, options), options)
+            line(name, lambda: own_inside(part, dtype, options), lambda: lens(job, options), options)
 
 
 main()
