@@ -24,11 +24,11 @@ type directPath struct {
 	from   transformer.Weights // with those that adapters have replaced
 	rows   *tensor.Tensor      // [M] I32
 	read   *tensor.Tensor      // [M, D] what the logits read, times s
-	behind *tensor.Tensor      // [M, D] the same behind Gemma 2's norm of attention
+	before *tensor.Tensor      // [M, D] the same before Gemma 2's norm behind attention, or nil
 	x      *tensor.Tensor      // [M, D] rows of the stream
 	z, dz  *tensor.Tensor      // [M, H·h] rows of the heads' values, and what is read there
 	ones   *tensor.Tensor      // [M·H]
-	last   *tensor.Tensor      // [M] s; nil without a last norm
+	last   *tensor.Tensor      // [M] s, if there is a last norm
 	values *tensor.Tensor      // [N, H·h] of the layer in work
 	shares []share
 	found  *Attribution
@@ -56,9 +56,17 @@ func (d *directPath) start(r *transformer.Run, _ transformer.Batch) error {
 		return errIndirect
 	}
 	m, c := len(d.place.rows), d.c
-	d.read = d.weigh(d.upload(d.unembedded(), c.Hidden), d.from.Norm)
-	d.behind, d.x, d.last = d.new(m, c.Hidden), d.new(m, c.Hidden), d.new(m)
+	d.x = d.upload(d.unembedded(), c.Hidden)
+	d.read, d.last = d.new(m, c.Hidden), d.new(m)
 	d.z, d.dz, d.ones = d.new(m, c.Heads*c.HeadDim), d.new(m, c.Heads*c.HeadDim), d.new(m*c.Heads)
+	if c.PostNorms {
+		d.before = d.new(m, c.Hidden)
+	}
+	if norm := d.from.Norm; norm != nil {
+		d.do(d.weighing(d.read, d.x, norm)...)
+	} else {
+		d.do(tensor.Scale{Out: d.read, X: d.x, Factor: 1})
+	}
 	if d.err == nil {
 		d.rows, d.err = tensor.FromInts(d.ctx, d.m.Backend(), "rows", d.place.rows, m)
 	}
@@ -100,14 +108,14 @@ func (d *directPath) tap(p *tensor.Pass, s transformer.Site, t *tensor.Tensor) {
 		d.take(p, d.x, t)
 		d.multiply(p, s, d.x, d.read, nil)
 	case transformer.Z:
-		if d.values = t; d.from.Layers[s.Layer].Norm1Post == nil {
+		if d.values = t; !d.c.PostNorms {
 			d.heads(p, s.Layer, d.read, nil)
 		}
 	case transformer.Norm1PostScale:
 		divisor := d.new(len(d.place.rows), 1)
 		d.take(p, divisor, t)
-		p.Do(d.weighing(d.behind, d.read, d.from.Layers[s.Layer].Norm1Post)...)
-		d.heads(p, s.Layer, d.behind, divisor)
+		p.Do(d.weighing(d.before, d.read, d.from.Layers[s.Layer].Norm1Post)...)
+		d.heads(p, s.Layer, d.before, divisor)
 	case transformer.ResidPost:
 		if s.Layer == len(d.c.Layers)-1 {
 			d.take(p, d.x, t)

@@ -1,6 +1,7 @@
 package interp_test
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -53,4 +54,23 @@ func TestDirectWithAdapters(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMemoryOfDirect: for Llama-2-7B and 512 tokens, direct logit attribution takes little beside the run: what the
+// logits read, and rows of one layer at a time.
+func TestMemoryOfDirect(t *testing.T) {
+	const tokens, layers, row = 512, 32, 4 * 4096 // bytes
+	plain := peakOfLlama(t, func(m *transformer.Model) error {
+		r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens, StreamOnly: true})
+		return errors.Join(err, r.Close())
+	})
+	ids := [][]int32{make([]int32, tokens)}
+	direct := peakOfLlama(t, func(m *transformer.Model) error {
+		_, err := interp.Direct(t.Context(), m, ids, interp.NextTokens(ids), interp.DirectOptions{})
+		return err
+	})
+	const most, kept = 4*tokens*row + 1<<22, 2 * layers * tokens * row // kept: the outputs of all heads and MLPs
+	if more := direct - plain; more > most || more > kept/10 {
+		t.Errorf("direct logit attribution takes %d bytes more than a run, want at most %d", more, most)
+	}
 }

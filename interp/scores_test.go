@@ -481,32 +481,13 @@ func TestSteer(t *testing.T) {
 // TestMemoryOfScores: for Llama-2-7B and 512 tokens, the scores of all patterns take what their
 // sums take, which is little beside the run itself, and far from what the patterns would.
 func TestMemoryOfScores(t *testing.T) {
-	text, err := os.ReadFile("../testdata/configs/llama-2-7b/config.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	const tokens = 512
-	peak := func(f func(m *transformer.Model) error) int64 {
-		ckpt, err := transformer.OpenConfig(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan := tensor.NewPlan(tensor.Limits{})
-		m, err := ckpt.Plan(plan, transformer.LoadOptions{})
-		if err == nil {
-			err = f(m)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return plan.Memory().Peak
-	}
-	plain := peak(func(m *transformer.Model) error {
+	plain := peakOfLlama(t, func(m *transformer.Model) error {
 		r, err := m.NewRun(transformer.RunOptions{Batch: 1, Length: tokens, HeadsOnly: true})
 		return errors.Join(err, r.Close())
 	})
 	ids := [][]int32{make([]int32, tokens)}
-	scored := peak(func(m *transformer.Model) error {
+	scored := peakOfLlama(t, func(m *transformer.Model) error {
 		_, err := interp.Patterns(t.Context(), m, ids, interp.PatternOptions{})
 		return err
 	})
@@ -515,4 +496,26 @@ func TestMemoryOfScores(t *testing.T) {
 	if more := scored - plain; more < sums || more > sums+1<<16 || more > patterns/20 {
 		t.Errorf("scores take %d bytes more than a run, their sums are %d", more, sums)
 	}
+}
+
+// peakOfLlama is the memory that Llama-2-7B and what is done with it would take.
+func peakOfLlama(t *testing.T, f func(m *transformer.Model) error) int64 {
+	t.Helper()
+	text, err := os.ReadFile("../testdata/configs/llama-2-7b/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ckpt, err := transformer.OpenConfig(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := tensor.NewPlan(tensor.Limits{})
+	m, err := ckpt.Plan(plan, transformer.LoadOptions{})
+	if err == nil {
+		err = f(m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan.Memory().Peak
 }
