@@ -90,8 +90,8 @@ func (r *recorder) product(x product) error {
 	return nil
 }
 
-// blockSize bounds the block of one dispatch by its loops, its grid and the time it
-// takes: that first by fewer tokens, down to 64, then by fewer rows of w. Tiles stay
+// blockSize bounds the block of one dispatch by its loops, its grid, the cache and the time
+// it takes: that first by fewer tokens, down to 64, then by fewer rows of w. Tiles stay
 // whole, and blocks about as large as each other.
 func (r *recorder) blockSize(x product) block {
 	widest := narrowest * int(r.limits.WorkgroupsPerDim)
@@ -104,16 +104,25 @@ func (r *recorder) blockSize(x product) block {
 	switch x.form {
 	case nn:
 		rows = &b.k1
+		if r.tune.cache > 0 {
+			b.k1 = evenly(b.k1, max(64, int(r.tune.cache/rowBytes(x.w))))
+		}
 	case tn:
 		tokens, rows = &b.k1, &b.m1
 	}
 	for _, d := range []*int{tokens, rows} {
 		if over := b.flops() / r.tune.dispatchFlops; over > 1 {
-			most := max(64, int(float64(*d)/over)/64*64)
-			*d = min(*d, ceilDiv(ceilDiv(*d, ceilDiv(*d, most)), 64)*64)
+			*d = evenly(*d, max(64, int(float64(*d)/over)))
 		}
 	}
 	return b
+}
+
+// evenly is the size of parts of n that are at most as large as most, which is at least
+// 64, about as large as each other, and multiples of 64.
+func evenly(n, most int) int {
+	most = most / 64 * 64
+	return min(n, ceilDiv(ceilDiv(n, ceilDiv(n, most)), 64)*64)
 }
 
 func rowBytes(t *tensor.Tensor) int64 { return t.DType.Bytes(t.Cols()) }

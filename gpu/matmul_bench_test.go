@@ -18,7 +18,7 @@ import (
 func BenchmarkMatMul(b *testing.B) {
 	for _, tiles := range []gpu.Tiles{gpu.TilesRegister, gpu.TilesShared} {
 		for _, dt := range []tensor.DType{tensor.F32, tensor.F16, tensor.Q8_0, tensor.Q4_0, tensor.Q4_K, tensor.NF4} {
-			for _, s := range []struct{ n, i, o int }{{1024, 1024, 1024}, {64, 2048, 2048}, {1, 2048, 2048}, {1024, 2048, 8}, {1024, 8, 2048}} {
+			for _, s := range []struct{ n, i, o int }{{512, 512, 512}, {1024, 1024, 1024}, {64, 2048, 2048}, {512, 2048, 2048}, {1, 2048, 2048}, {1024, 2048, 8}, {1024, 8, 2048}} {
 				if s.i%dt.Block() != 0 {
 					continue
 				}

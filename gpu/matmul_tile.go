@@ -84,8 +84,11 @@ func (t tile) asRegisters(m, n int) tile {
 	if m <= 8 {
 		t.rows = 8
 	}
-	if n <= 16 { // LoRA's narrow matrices: the lanes go over rows
+	switch {
+	case n <= 16: // LoRA's narrow matrices: the lanes go over rows
 		t.lanesM, t.lanesN = 8, 1
+	case t.form == nn && m > t.rows: // what comes from one row of w serves more rows
+		t.lanesM, t.lanesN = 2, 4
 	}
 	return t
 }

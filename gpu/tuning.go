@@ -36,6 +36,10 @@ type tuning struct {
 	// dispatchFlops bounds the work of one dispatch to a fraction of a second on
 	// the slowest adapters of the kind.
 	dispatchFlops float64
+	// cache bounds the bytes of w that one dispatch reads to multiply with its rows: its
+	// columns are far apart, so that all workgroups should find them in a core's cache,
+	// and their pages in what it remembers of the page table. 0: no bound.
+	cache int64
 	// fill is the number of invocations of a matrix kernel below which the inner
 	// dimension is split, so that all cores have work.
 	fill int
@@ -99,7 +103,7 @@ func tuningFor(t AdapterType, limits Limits, tiles Tiles) (tuning, error) {
 	}
 	switch t {
 	case SoftwareGPU:
-		u.tiles, u.dispatchFlops, u.fill, u.maxRows = TilesRegister, 2e9, 128, 4
+		u.tiles, u.dispatchFlops, u.cache, u.fill, u.maxRows = TilesRegister, 2e9, 2<<20, 128, 4
 		u.rowThreads, u.longRowThreads = 32, 32
 		u.single = geometry{rows: 1, cols: 8, lanesM: 1, lanesN: 8}
 		u.packed, u.blocked, u.staged = u.single, u.single, false
