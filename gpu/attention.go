@@ -11,6 +11,7 @@ import (
 type headsConsts struct {
 	Elem         alias
 	Cols, Height uint32
+	Share        uint32
 }
 
 // headsParams are Params of shaders/heads.wgsl.
@@ -31,6 +32,7 @@ type streaming struct {
 	height int // lanes below each other, each for 4 rows or keys
 	consts headsConsts
 	staged bool // with shaders/staged.wgsl
+	own    int  // rows or keys that one lane has to itself; 0: the lanes of a row share the work
 
 	segmented bool
 }
@@ -56,8 +58,12 @@ func (r *recorder) streaming(h tensor.Heads, segment *tensor.Tensor) (streaming,
 		return s, fmt.Errorf("head size %d, at most %d, or %d in multiples of 4: %w",
 			h.Dim, maxHeadLanes, 4*maxHeadLanes, tensor.ErrUnsupported)
 	}
+	if s.own = r.tune.streamRows(s); s.own > 0 {
+		s.height = s.own * streamLanes / 4
+		return s, nil
+	}
 	s.height = max(1, int(r.tune.rowThreads)/s.cols)
-	s.consts = headsConsts{kind, uint32(s.cols), uint32(s.height)}
+	s.consts = headsConsts{Elem: kind, Cols: uint32(s.cols), Height: uint32(s.height)}
 	s.staged = r.tune.staged && width == 4 && s.cols%stage == 0 && s.stagedBytes() <= int(r.limits.WorkgroupMemory)
 	return s, nil
 }
@@ -71,12 +77,24 @@ func (s streaming) rows() int { return s.Queries * s.Heads.Heads / s.KVHeads }
 // blocks is the number of workgroups for n rows or keys of a key head.
 func (s streaming) blocks(n int) int { return ceilDiv(n, 4*s.height) }
 
-func (s streaming) program(name, entry string) file {
+func (s streaming) program(name, entry string) program {
+	if s.own > 0 {
+		return stream{name, entry, s.cols, s.own, s.Heads.Heads / s.KVHeads}
+	}
 	products := "products+"
 	if s.staged {
 		products = "staged+"
 	}
 	return file{names: withElem(s.Dim, "heads+"+products+name), entry: entry, consts: s.consts}
+}
+
+// tileSteps are the loop iterations of a lane for a tile, in which so many products are
+// formed and so many sums over the tile.
+func (s streaming) tileSteps(products, sums int) int {
+	if s.own > 0 {
+		return s.tile()/4 + 1
+	}
+	return products*s.productSteps() + sums*s.tile() + 1
 }
 
 // productSteps are the loop iterations that a lane takes for the products of a tile.
@@ -118,7 +136,7 @@ func (s streaming) keyTiles() int {
 // many loop iterations for each tile.
 func (r *recorder) overRows(s streaming, l task, steps int) error {
 	blocks := s.blocks(s.rows())
-	l.steps = s.keyTiles()*(steps+1) + s.cols
+	l.steps = s.keyTiles()*steps + s.cols
 	return r.inTurns(l, s.Batch*s.KVHeads*blocks, func(start, end uint32) any { return s.params(blocks, start, end) })
 }
 
@@ -140,5 +158,5 @@ func (r *recorder) attention(o tensor.Attention) error {
 		program:  s.program("attention", "forward"),
 		operands: []operand{whole(o.Z), whole(o.Stats), whole(o.Q), whole(o.K), whole(o.V), segmentOr(o.Segment, o.Q)},
 		cost:     o.Flops(),
-	}, s.productSteps()+s.cols+s.tile())
+	}, s.tileSteps(1, 1)+s.cols)
 }

@@ -21,7 +21,7 @@ func (r *recorder) attentionBackward(o tensor.AttentionBackward) error {
 			segmentOr(o.Segment, o.Q),
 		},
 		cost: queryShare * o.Flops(),
-	}, 2*s.productSteps()+s.tile())
+	}, s.tileSteps(2, 1))
 	if err != nil {
 		return err
 	}
@@ -34,10 +34,11 @@ type attentionDParams struct{ N, Cols uint32 }
 // attentionD records the second column of Stats.
 func (r *recorder) attentionD(s streaming, o tensor.AttentionBackward) error {
 	n := o.Stats.Len() / 2
+	kind, _ := elem(s.Dim)
 	return r.add(task{
 		program: file{
 			names: withElem(s.Dim, "attention_d"), entry: "backward",
-			consts: elemConsts{s.consts.Elem, elementwiseThreads},
+			consts: elemConsts{kind, elementwiseThreads},
 		},
 		operands: []operand{whole(o.Stats), whole(o.DZ), whole(o.Z)},
 		params:   attentionDParams{uint32(n), uint32(s.cols)},
@@ -50,7 +51,7 @@ func (r *recorder) attentionD(s streaming, o tensor.AttentionBackward) error {
 // attentionDKV records the gradients of keys and values, in ranges of rows that are
 // few enough for the loops of a dispatch.
 func (r *recorder) attentionDKV(s streaming, o tensor.AttentionBackward) error {
-	rows, blocks, tileSteps := s.rows(), s.blocks(s.Keys), 2*s.productSteps()+2*s.tile()+1
+	rows, blocks, tileSteps := s.rows(), s.blocks(s.Keys), s.tileSteps(2, 2)
 	most := MaxLoopSteps / tileSteps * s.tile()
 	for from := 0; from < rows; from += most {
 		to := min(from+most, rows)

@@ -9,7 +9,7 @@
 // Grid:     one workgroup per 4·HEIGHT rows of a key head (see heads.wgsl), folded over x and y.
 //           On a tile of 4·COLS keys each lane first takes 4 rows × 4 keys of the scores,
 //           then the same 4 rows × 1 column of the result.
-// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> z: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> stats: array<vec2<f32>>;
@@ -40,7 +40,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let x = lane % COLS;
     let y = lane / COLS * TILE;
     let own = b.first + lane / COLS * 4u + COUNT;
-    let rows = min(own, vec4<u32>(p.queries * p.share - 1u));
+    let rows = min(own, vec4<u32>(p.queries * share() - 1u));
     let heads = rows_at(b, rows);
     let pos = positions(rows);
     let segments = segments_at(b, pos);
@@ -122,7 +122,7 @@ fn seen(product: vec4<f32>, key: u32, key_segment: i32, pos: vec4<u32>, segments
 }
 
 fn put(row: u32, head: u32, x: u32, value: Elem, lse: f32) {
-    if (row >= p.queries * p.share) {
+    if (row >= p.queries * share()) {
         return;
     }
     z[head * COLS + x] = value;

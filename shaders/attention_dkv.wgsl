@@ -10,7 +10,7 @@
 // Grid:     one workgroup per 4·HEIGHT keys of a key head (see heads.wgsl), folded over x and y.
 //           On a tile of 4·COLS rows each lane first takes 4 keys × 4 rows of w and g,
 //           then the same 4 keys × 1 column of the results.
-// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> dk: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> dv: array<Elem>;
@@ -114,18 +114,6 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     put(own.w, places.w * COLS + x, k3, v3);
 }
 
-// rows_for_keys bounds the rows of this dispatch that may see the keys of a block.
-fn rows_for_keys(b: Block) -> vec2<u32> {
-    let last = min(b.first + 4u * HEIGHT, p.keys) - 1u;
-    var low = max(b.first, p.first) - p.first;
-    var high = min(p.queries, max(last + p.window, p.first) - p.first);
-    if (b.first < p.prefix) {
-        low = 0u;
-        high = p.queries;
-    }
-    return vec2<u32>(max(low * p.share, p.from_row), min(high * p.share, p.to_row));
-}
-
 // A Place is where a row's head begins, in units of one head, and how many of its query's
 // heads are left. Counting them saves a division for every row.
 struct Place {
@@ -134,14 +122,14 @@ struct Place {
 }
 
 fn place_of(b: Block, row: u32) -> Place {
-    return Place(rows_at(b, vec4<u32>(row)).x, p.share - row % p.share);
+    return Place(rows_at(b, vec4<u32>(row)).x, share() - row % share());
 }
 
 fn next(place: Place) -> Place {
     if (place.left > 1u) {
         return Place(place.at + 1u, place.left - 1u);
     }
-    return Place(place.at + 1u + (p.kv_heads - 1u) * p.share, p.share);
+    return Place(place.at + 1u + (p.kv_heads - 1u) * share(), share());
 }
 
 // Terms are w and g of 4 keys and a row.

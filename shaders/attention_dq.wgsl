@@ -7,7 +7,7 @@
 //           k, v [B, keys, kv_heads, COLS] Elems; segment [B, keys]
 // Bindings: 0 dq, 1 stats, 2 q, 3 k, 4 v, 5 dz, 6 segment, 7 params
 // Grid:     that of attention.wgsl
-// Consts:   COLS, HEIGHT of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> dq: array<Elem>;
 @group(0) @binding(1) var<storage, read> stats: array<vec2<f32>>;
@@ -44,7 +44,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let x = lane % COLS;
     let y = lane / COLS * TILE;
     let own = b.first + lane / COLS * 4u + COUNT;
-    let rows = min(own, vec4<u32>(p.queries * p.share - 1u));
+    let rows = min(own, vec4<u32>(p.queries * share() - 1u));
     let heads = rows_at(b, rows);
     let of_rows = Rows(positions(rows), segments_at(b, positions(rows)),
         vec4<f32>(stats[heads.x].x, stats[heads.y].x, stats[heads.z].x, stats[heads.w].x),
@@ -82,7 +82,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
         }
         workgroupBarrier();
     }
-    let end = p.queries * p.share;
+    let end = p.queries * share();
     if (own.x < end) { dq[heads.x * COLS + x] = d0; }
     if (own.y < end) { dq[heads.y * COLS + x] = d1; }
     if (own.z < end) { dq[heads.z * COLS + x] = d2; }

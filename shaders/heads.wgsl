@@ -8,7 +8,7 @@
 // Bindings: 6 segment, 7 params
 // Grid:     one workgroup per block of rows (or of keys) of a key head of a sequence; blocks
 //           are the fastest, then key heads, then sequences. Lanes stand COLS wide and HEIGHT high.
-// Consts:   COLS, Elems in a head; HEIGHT
+// Consts:   COLS, Elems in a head; HEIGHT; SHARE, the query heads for each key head if the kernel is for one number of them, else 0
 
 struct Params {
     queries: u32,
@@ -38,6 +38,14 @@ const TILE: u32 = 4u * COLS;       // keys or rows that are in work together
 const CELLS: u32 = TILE * HEIGHT;
 const COUNT: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
+// share is the number of query heads for each key head: dividing by a constant costs less.
+fn share() -> u32 {
+    if (SHARE > 0u) {
+        return SHARE;
+    }
+    return p.share;
+}
+
 // A Block is the work of a workgroup: from a row or key on, of one key head.
 struct Block {
     batch: u32,
@@ -52,7 +60,7 @@ fn block_of(n: u32) -> Block {
 
 // rows_at gives the places of rows in units of one head.
 fn rows_at(b: Block, rows: vec4<u32>) -> vec4<u32> {
-    return ((b.batch * p.queries + rows / p.share) * p.kv_heads + b.kv_head) * p.share + rows % p.share;
+    return ((b.batch * p.queries + rows / share()) * p.kv_heads + b.kv_head) * share() + rows % share();
 }
 
 // keys_at gives the places of keys in units of one head.
@@ -71,7 +79,7 @@ fn segments_at(b: Block, keys: vec4<u32>) -> vec4<i32> {
 // positions gives the keys that rows stand at. Where there are more queries than keys,
 // each sees all keys anyway.
 fn positions(rows: vec4<u32>) -> vec4<u32> {
-    return min(p.first + rows / p.share, vec4<u32>(p.keys - 1u));
+    return min(p.first + rows / share(), vec4<u32>(p.keys - 1u));
 }
 
 fn visible(keys: vec4<u32>, key_segments: vec4<i32>, pos: vec4<u32>, segments: vec4<i32>) -> vec4<bool> {
@@ -108,9 +116,9 @@ struct Tiles {
 }
 
 fn tiles_for_rows(b: Block) -> Tiles {
-    let rows = p.queries * p.share;
-    let earliest = p.first + b.first / p.share;
-    let latest = min(p.first + (min(b.first + 4u * HEIGHT, rows) - 1u) / p.share, p.keys - 1u);
+    let rows = p.queries * share();
+    let earliest = p.first + b.first / share();
+    let latest = min(p.first + (min(b.first + 4u * HEIGHT, rows) - 1u) / share(), p.keys - 1u);
     let window_start = earliest + 1u - min(p.window, earliest + 1u);
     let prefix = (p.prefix + TILE - 1u) / TILE;
     let skip = max(window_start / TILE, prefix) - prefix;
@@ -121,3 +129,14 @@ fn tile_start(t: Tiles, n: u32) -> u32 {
     return TILE * (n + select(0u, t.skip, n >= t.prefix));
 }
 
+// rows_for_keys bounds the rows of this dispatch that may see the keys of a block.
+fn rows_for_keys(b: Block) -> vec2<u32> {
+    let last = min(b.first + 4u * HEIGHT, p.keys) - 1u;
+    var low = max(b.first, p.first) - p.first;
+    var high = min(p.queries, max(last + p.window, p.first) - p.first);
+    if (b.first < p.prefix) {
+        low = 0u;
+        high = p.queries;
+    }
+    return vec2<u32>(max(low * share(), p.from_row), min(high * share(), p.to_row));
+}

@@ -75,6 +75,18 @@ type Result struct {
 	Memory  int64         `json:"memory,omitempty"`  // in use, in bytes
 	Dropped string        `json:"dropped,omitempty"` // why it was left out
 	Kernels []Kernel      `json:"kernels,omitempty"` // with Config.Profile: where the time of a call goes
+	// Products are, of optimizer steps, the products of matrices of a call, run without
+	// anything else: attention, which is one kernel, is not among them.
+	Products *Result `json:"products,omitempty"`
+}
+
+// ProductShare is the share of a call that its products of matrices would take alone; 0
+// where they were not measured.
+func (r Result) ProductShare() float64 {
+	if r.Products == nil {
+		return 0
+	}
+	return r.Products.Median.Seconds() / r.Median.Seconds()
 }
 
 // GFlops is operations a second in thousands of millions.
@@ -109,7 +121,8 @@ func Run(ctx context.Context, b tensor.Backend, c Config) iter.Seq2[Result, erro
 }
 
 // pass measures a whole pass of the model.
-func pass(ctx context.Context, b tensor.Backend, part Part, c Config) (r Result, err error) {
+func pass(ctx context.Context, on tensor.Backend, part Part, c Config) (r Result, err error) {
+	b := &listener{Backend: on}
 	checkpoint, err := Model(c.Shape, c.Layers, c.DType)
 	if err != nil {
 		return Result{}, err
@@ -129,7 +142,12 @@ func pass(ctx context.Context, b tensor.Backend, part Part, c Config) (r Result,
 	}
 	j.Memory = b.Memory().Peak
 	if c.Profile {
-		j.Kernels, err = profile(ctx, b, j)
+		if j.Kernels, err = profile(ctx, b, j); err != nil {
+			return j.Result, err
+		}
+	}
+	if part == Step || part == Prompt {
+		j.Products, err = b.alone(ctx, part, j, c.Time)
 	}
 	return j.Result, err
 }
