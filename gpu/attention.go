@@ -12,6 +12,8 @@ type headsConsts struct {
 	Elem         alias
 	Cols, Height uint32
 	Share        uint32
+	Plain        bool
+	Segmented    bool
 }
 
 // headsParams are Params of shaders/heads.wgsl.
@@ -60,10 +62,14 @@ func (r *recorder) streaming(h tensor.Heads, segment *tensor.Tensor) (streaming,
 	}
 	if s.own = r.tune.streamRows(s); s.own > 0 {
 		s.height = s.own * streamLanes / 4
+		s.consts = headsConsts{
+			Elem: kind, Cols: uint32(s.cols), Height: uint32(s.height), Share: uint32(h.Heads / h.KVHeads),
+			Plain: h.Prefix == 0 && h.Window == 0 && h.SoftCap == 0, Segmented: s.segmented,
+		}
 		return s, nil
 	}
 	s.height = max(1, int(r.tune.rowThreads)/s.cols)
-	s.consts = headsConsts{Elem: kind, Cols: uint32(s.cols), Height: uint32(s.height)}
+	s.consts = headsConsts{Elem: kind, Cols: uint32(s.cols), Height: uint32(s.height), Segmented: true}
 	s.staged = r.tune.staged && width == 4 && s.cols%stage == 0 && s.stagedBytes() <= int(r.limits.WorkgroupMemory)
 	return s, nil
 }
@@ -79,7 +85,7 @@ func (s streaming) blocks(n int) int { return ceilDiv(n, 4*s.height) }
 
 func (s streaming) program(name, entry string) program {
 	if s.own > 0 {
-		return stream{name, entry, s.cols, s.own, s.Heads.Heads / s.KVHeads}
+		return stream{name, entry, s.consts, s.cols, s.own}
 	}
 	products := "products+"
 	if s.staged {

@@ -13,9 +13,9 @@ import (
 // The text is generated, as that of a tile, and for the same reasons.
 type stream struct {
 	name, entry string
+	consts      headsConsts
 	cols        int // vec4s in a head
 	own         int // rows or keys of a lane
-	share       int // query heads for each key head
 }
 
 // streamLanes is what a software adapter runs at a time.
@@ -41,7 +41,7 @@ func (u *tuning) streamRows(s streaming) int {
 // source implements program.
 func (s stream) source() (KernelSource, error) {
 	var g generator
-	head, err := preamble(headsConsts{"vec4<f32>", uint32(s.cols), uint32(s.own * streamLanes / 4), uint32(s.share)})
+	head, err := preamble(s.consts)
 	if err != nil {
 		return KernelSource{}, err
 	}

@@ -13,7 +13,7 @@ type crossEntropyParams struct {
 func (r *recorder) crossEntropy(o tensor.CrossEntropy) error {
 	m := o.Logits.Rows()
 	for lo, hi := range r.parts(m, m, rowBytes(o.Logits), 4) {
-		l := r.crossEntropyTask("forward", 2, o.Logits, lo, hi)
+		l := r.rowTask("crossentropy", "forward", 2, hi-lo, o.Logits.Cols())
 		l.operands = []operand{rowsOf(o.Stats, lo, hi), rowsOf(o.Logits, lo, hi), rowsOf(o.Logits, lo, hi), part(o.Targets, lo, hi-lo)}
 		l.params = crossEntropyParams{
 			Rows: uint32(hi - lo), Cols: uint32(elems(o.Logits.Cols())),
@@ -30,7 +30,7 @@ func (r *recorder) crossEntropy(o tensor.CrossEntropy) error {
 func (r *recorder) crossEntropyBackward(o tensor.CrossEntropyBackward) error {
 	m := o.Logits.Rows()
 	for lo, hi := range r.parts(m, m, rowBytes(o.Logits), 4) {
-		l := r.crossEntropyTask("backward", 1, o.Logits, lo, hi)
+		l := r.rowTask("crossentropy", "backward", 1, hi-lo, o.Logits.Cols())
 		l.operands = []operand{rowsOf(o.Logits, lo, hi), rowsOf(o.Stats, lo, hi), part(o.Targets, lo, hi-lo)}
 		l.params = crossEntropyParams{
 			Rows: uint32(hi - lo), Cols: uint32(elems(o.Logits.Cols())),
@@ -42,13 +42,4 @@ func (r *recorder) crossEntropyBackward(o tensor.CrossEntropyBackward) error {
 		}
 	}
 	return nil
-}
-
-// crossEntropyTask is what both directions have in common, for rows [lo, hi).
-func (r *recorder) crossEntropyTask(entry string, passes int, logits *tensor.Tensor, lo, hi int) task {
-	return task{
-		program: r.rowFile("crossentropy", entry, logits.Cols()),
-		groups:  r.fold(hi - lo),
-		steps:   r.rowSteps(passes, logits.Cols()),
-	}
 }

@@ -16,18 +16,14 @@ type rmsnormParams struct {
 func (r *recorder) rmsnorm(o tensor.RMSNorm) error {
 	n, d := o.X.Rows(), o.X.Cols()
 	for lo, hi := range r.parts(n, n, rowBytes(o.X), rowBytes(o.RMS)) {
-		err := r.add(task{
-			program:  r.rowFile("rmsnorm", "forward", d),
-			operands: []operand{rowsOf(o.Out, lo, hi), part(o.RMS, lo, hi-lo), rowsOf(o.X, lo, hi), whole(o.W)},
-			params: rmsnormParams{
-				Rows: uint32(hi - lo), Cols: uint32(elems(d)),
-				Mean: 1 / float32(d), Eps: o.Eps, Offset: o.Offset,
-			},
-			groups: r.fold(hi - lo),
-			cost:   workOf(o.Flops(), lo, hi, n),
-			steps:  r.rowSteps(2, d),
-		})
-		if err != nil {
+		l := r.rowTask("rmsnorm", "forward", 2, hi-lo, d)
+		l.operands = []operand{rowsOf(o.Out, lo, hi), part(o.RMS, lo, hi-lo), rowsOf(o.X, lo, hi), whole(o.W)}
+		l.params = rmsnormParams{
+			Rows: uint32(hi - lo), Cols: uint32(elems(d)),
+			Mean: 1 / float32(d), Eps: o.Eps, Offset: o.Offset,
+		}
+		l.cost = workOf(o.Flops(), lo, hi, n)
+		if err := r.add(l); err != nil {
 			return err
 		}
 	}
@@ -37,21 +33,17 @@ func (r *recorder) rmsnorm(o tensor.RMSNorm) error {
 func (r *recorder) rmsnormDX(o tensor.RMSNormDX) error {
 	n, d := o.X.Rows(), o.X.Cols()
 	for lo, hi := range r.parts(n, n, rowBytes(o.X), rowBytes(o.RMS)) {
-		err := r.add(task{
-			program: r.rowFile("rmsnorm", "backward", d),
-			operands: []operand{
-				rowsOf(o.DX, lo, hi), rowsOf(o.DOut, lo, hi), rowsOf(o.X, lo, hi), whole(o.W),
-				part(o.RMS, lo, hi-lo),
-			},
-			params: rmsnormParams{
-				Rows: uint32(hi - lo), Cols: uint32(elems(d)),
-				Mean: 1 / float32(d), Offset: o.Offset, Accumulate: flag(o.Add),
-			},
-			groups: r.fold(hi - lo),
-			cost:   workOf(o.Flops(), lo, hi, n),
-			steps:  r.rowSteps(2, d),
-		})
-		if err != nil {
+		l := r.rowTask("rmsnorm", "backward", 2, hi-lo, d)
+		l.operands = []operand{
+			rowsOf(o.DX, lo, hi), rowsOf(o.DOut, lo, hi), rowsOf(o.X, lo, hi), whole(o.W),
+			part(o.RMS, lo, hi-lo),
+		}
+		l.params = rmsnormParams{
+			Rows: uint32(hi - lo), Cols: uint32(elems(d)),
+			Mean: 1 / float32(d), Offset: o.Offset, Accumulate: flag(o.Add),
+		}
+		l.cost = workOf(o.Flops(), lo, hi, n)
+		if err := r.add(l); err != nil {
 			return err
 		}
 	}

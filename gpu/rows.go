@@ -22,6 +22,26 @@ func (r *recorder) rowFile(name, entry string, cols int) file {
 	}
 }
 
+// loneThreads is the size of a workgroup in which each lane has a row to itself.
+const loneThreads = 8
+
+// rowTask is a task that goes over rows of cols values in so many passes, by a program
+// that stands behind reduce.wgsl or alone.wgsl: a software adapter gives each of many short
+// rows a lane, because it gains nothing by neighbours that load neighbouring values, and
+// pays for every barrier.
+func (r *recorder) rowTask(name, entry string, passes, rows, cols int) task {
+	const many, short = 64, 1024
+	if r.tune.tiles != TilesRegister || rows < many || elems(cols) > short {
+		return task{program: r.rowFile(name, entry, cols), groups: r.fold(rows), steps: r.rowSteps(passes, cols)}
+	}
+	kind, _ := elem(cols)
+	return task{
+		program: file{names: withElem(cols, "alone+"+name), entry: entry, consts: elemConsts{kind, loneThreads}},
+		groups:  r.fold(ceilDiv(rows, loneThreads)),
+		steps:   passes * elems(cols),
+	}
+}
+
 // rowLanes is the size of the workgroup for a row of cols values: for very long ones, as
 // those of logits, more than for others, where the adapter gains by it.
 func (r *recorder) rowLanes(cols int) uint32 {

@@ -9,7 +9,7 @@
 // Grid:     one workgroup per 4·HEIGHT rows of a key head (see heads.wgsl), folded over x and y.
 //           On a tile of 4·COLS keys each lane first takes 4 rows × 4 keys of the scores,
 //           then the same 4 rows × 1 column of the result.
-// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT and others of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> z: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> stats: array<vec2<f32>>;

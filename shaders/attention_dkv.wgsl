@@ -10,7 +10,7 @@
 // Grid:     one workgroup per 4·HEIGHT keys of a key head (see heads.wgsl), folded over x and y.
 //           On a tile of 4·COLS rows each lane first takes 4 keys × 4 rows of w and g,
 //           then the same 4 keys × 1 column of the results.
-// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT and others of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> dk: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> dv: array<Elem>;

@@ -7,7 +7,7 @@
 //           k, v [B, keys, kv_heads, COLS] Elems; segment [B, keys]
 // Bindings: 0 dq, 1 stats, 2 q, 3 k, 4 v, 5 dz, 6 segment, 7 params
 // Grid:     that of attention.wgsl
-// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT and others of heads.wgsl, which stands before and declares COUNT, THREADS, TILE, CELLS; products.wgsl or staged.wgsl; Elem, of elem1 or elem4
 
 @group(0) @binding(0) var<storage, read_write> dq: array<Elem>;
 @group(0) @binding(1) var<storage, read> stats: array<vec2<f32>>;

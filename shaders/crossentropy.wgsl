@@ -8,8 +8,8 @@
 // Shapes:   logits, dlogits [M, cols] Elems; stats [M] vec4; targets [M]
 // Bindings: forward 0 stats, 1 logits, 2 logits (as values), 3 targets, 4 params;
 //           backward 0 dlogits, 1 stats, 3 targets, 4 params
-// Grid:     one workgroup per row, folded over x and y
-// Consts:   THREADS, the size of a workgroup, a power of two; Elem and LANES, of elem1 or elem4 with reduce
+// Grid:     that of reduce.wgsl, one workgroup per row, folded over x and y; or that of alone.wgsl
+// Consts:   THREADS, and TEAM of reduce or alone, which stands before; Elem and LANES, of elem1 or elem4
 
 struct Params {
     rows: u32,
@@ -30,27 +30,27 @@ const NOWHERE: f32 = 3.0e38;
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = row_of(group, groups, lane);
     if (row >= p.rows) {
         return;
     }
     let start = row * p.cols;
     var tops = Elem(LOWEST);
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         tops = max(tops, logits[start + c]);
     }
     let top = max_lanes(lane, largest(tops));
     let highest = cap(Elem(top));
     var sums = Elem(0.0);
     var places = Elem(NOWHERE);
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         let x = logits[start + c];
         sums += exp(min(cap(x) - highest, Elem(0.0)));
         places = min(places, select(Elem(NOWHERE), numbers(c), x >= Elem(top)));
     }
     let sum = sum_lanes(lane, total(sums));
     let place = -max_lanes(lane, -smallest(places));
-    if (lane == 0u) {
+    if (member(lane) == 0u) {
         let part = vec4<f32>(largest(highest), sum, target_value(row), place + f32(p.first));
         if (p.first == 0) {
             stats[row] = part;
@@ -88,7 +88,7 @@ fn cap(v: Elem) -> Elem {
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = row_of(group, groups, lane);
     if (row >= p.rows) {
         return;
     }
@@ -97,7 +97,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let column = Elem(f32(targets[row] - p.first));
     let top = complete[row].x;
     let share = 1.0 / complete[row].y;
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         let v = cap(dlogits[start + c]);
         var d = exp(min(v - top, Elem(0.0))) * share - select(Elem(0.0), Elem(1.0), numbers(c) == column);
         if (p.soft_cap > 0.0) {

@@ -8,7 +8,8 @@
 // Bindings: 6 segment, 7 params
 // Grid:     one workgroup per block of rows (or of keys) of a key head of a sequence; blocks
 //           are the fastest, then key heads, then sequences. Lanes stand COLS wide and HEIGHT high.
-// Consts:   COLS, Elems in a head; HEIGHT; SHARE, the query heads for each key head if the kernel is for one number of them, else 0
+// Consts:   COLS, Elems in a head; HEIGHT; what the kernel is for: SHARE, the query heads for each key head, or 0
+//           for any number; PLAIN, whether never for a prefix, window or soft cap; SEGMENTED, whether also for segments
 
 struct Params {
     queries: u32,
@@ -69,7 +70,7 @@ fn keys_at(b: Block, keys: vec4<u32>) -> vec4<u32> {
 }
 
 fn segments_at(b: Block, keys: vec4<u32>) -> vec4<i32> {
-    if (p.segmented == 0u) {
+    if (!SEGMENTED || p.segmented == 0u) {
         return vec4<i32>(0);
     }
     let i = b.batch * p.keys + keys;
@@ -83,15 +84,21 @@ fn positions(rows: vec4<u32>) -> vec4<u32> {
 }
 
 fn visible(keys: vec4<u32>, key_segments: vec4<i32>, pos: vec4<u32>, segments: vec4<i32>) -> vec4<bool> {
-    var sees = (keys <= pos) & (pos - keys < vec4<u32>(p.window));
-    if (p.segmented != 0u) {
+    var sees = keys <= pos;
+    if (!PLAIN) {
+        sees = sees & (pos - keys < vec4<u32>(p.window));
+    }
+    if (SEGMENTED && p.segmented != 0u) {
         sees = sees & (key_segments == segments) & (segments >= vec4<i32>(0));
     }
-    return sees | (keys < vec4<u32>(p.prefix));
+    if (!PLAIN) {
+        sees = sees | (keys < vec4<u32>(p.prefix));
+    }
+    return sees;
 }
 
 fn cap(x: vec4<f32>) -> vec4<f32> {
-    if (p.soft_cap > 0.0) {
+    if (!PLAIN && p.soft_cap > 0.0) {
         // Some GPUs compute tanh from exp and overflow; beyond 15 it is 1 anyway.
         return p.soft_cap * tanh(clamp(x / p.soft_cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
     }
@@ -100,7 +107,7 @@ fn cap(x: vec4<f32>) -> vec4<f32> {
 
 // cap_slope is the derivative of cap where its value is y.
 fn cap_slope(y: vec4<f32>) -> vec4<f32> {
-    if (p.soft_cap > 0.0) {
+    if (!PLAIN && p.soft_cap > 0.0) {
         return 1.0 - (y / p.soft_cap) * (y / p.soft_cap);
     }
     return vec4<f32>(1.0);

@@ -5,7 +5,7 @@
 // Shapes:   4 items downwards, 4 across, given by the places of their first Elems
 // Bindings: those of down_value and across_value, which the kernel declares
 // Grid:     that of the kernel
-// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before; Elem, of elem1 or elem4
+// Consts:   COLS, HEIGHT and others of heads.wgsl, which stands before; Elem, of elem1 or elem4
 
 fn products(which: u32, lane: u32, down: vec4<u32>, across: vec4<u32>) -> mat4x4<f32> {
     var s = mat4x4<f32>();

@@ -1,10 +1,17 @@
-// Sums and maxima over the lanes of a workgroup.
+// Sums and maxima over the lanes of a workgroup, which share a row.
 //
 // Formula:  sum_lanes = Σ v, max_lanes = max v; all lanes must call, all get the result
 // Shapes:   v: one value per lane
 // Bindings: none
 // Grid:     none
 // Consts:   THREADS, the size of a workgroup, a power of two
+
+const TEAM: u32 = THREADS; // lanes that share a row
+
+fn row_of(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 { return group.y * groups.x + group.x; }
+
+// member is the number of a lane among those that share its row.
+fn member(lane: u32) -> u32 { return lane; }
 
 var<workgroup> reduced: array<f32, THREADS>;
 

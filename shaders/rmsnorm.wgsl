@@ -7,8 +7,8 @@
 //                     or with accumulate, dx += that
 // Shapes:   out, dx, dout, x [N, cols] Elems; w [cols] Elems; r [N]
 // Bindings: forward 0 out, 1 r, 2 x, 3 w, 5 params; backward 0 dx, 1 dout, 2 x, 3 w, 4 r, 5 params
-// Grid:     one workgroup per row, folded over x and y
-// Consts:   THREADS, the size of a workgroup, a power of two; Elem, of elem1 or elem4 with reduce
+// Grid:     that of reduce.wgsl, one workgroup per row, folded over x and y; or that of alone.wgsl
+// Consts:   THREADS, and TEAM of reduce or alone, which stands before; Elem, of elem1 or elem4
 
 struct Params {
     rows: u32,
@@ -27,20 +27,20 @@ struct Params {
 
 @compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = row_of(group, groups, lane);
     if (row >= p.rows) {
         return;
     }
     let start = row * p.cols;
     var squares = Elem(0.0);
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         squares += x[start + c] * x[start + c];
     }
     let r = sqrt(sum_lanes(lane, total(squares)) * p.mean + p.eps);
-    if (lane == 0u) {
+    if (member(lane) == 0u) {
         rms[row] = r;
     }
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         out[start + c] = x[start + c] / r * (p.offset + w[c]);
     }
 }
@@ -51,18 +51,18 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 
 @compute @workgroup_size(THREADS)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * groups.x + group.x;
+    let row = row_of(group, groups, lane);
     if (row >= p.rows) {
         return;
     }
     let start = row * p.cols;
     var products = Elem(0.0);
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         products += dout[start + c] * (p.offset + w[c]) * x[start + c];
     }
     let r = forward_rms[row];
     let along = sum_lanes(lane, total(products)) * p.mean / (r * r);
-    for (var c = lane; c < p.cols; c += THREADS) {
+    for (var c = member(lane); c < p.cols; c += TEAM) {
         var d = (dout[start + c] * (p.offset + w[c]) - x[start + c] * along) / r;
         if (p.accumulate != 0u) {
             d += dx[start + c];

@@ -4,7 +4,7 @@
 // Shapes:   that of products.wgsl; COLS is a multiple of STAGE
 // Bindings: those of down_value and across_value, which the kernel declares
 // Grid:     that of the kernel; all lanes must call
-// Consts:   COLS, HEIGHT, SHARE of heads.wgsl, which stands before and declares TILE, THREADS; Elem, of elem4
+// Consts:   COLS, HEIGHT and others of heads.wgsl, which stands before and declares TILE, THREADS; Elem, of elem4
 
 const STAGE: u32 = 4u;                // Elems of a head at a time
 const DOWN: u32 = 4u * HEIGHT;        // items downwards
