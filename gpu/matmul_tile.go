@@ -87,7 +87,7 @@ func (t tile) asRegisters(m, n int) tile {
 	switch {
 	case n <= 16: // LoRA's narrow matrices: the lanes go over rows
 		t.lanesM, t.lanesN = 8, 1
-	case t.form == nn && m > t.rows: // what comes from one row of w serves more rows
+	case n <= 32, t.form == nn && m > t.rows: // … or what comes from one row of w serves more rows
 		t.lanesM, t.lanesN = 2, 4
 	}
 	return t

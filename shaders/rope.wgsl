@@ -6,12 +6,11 @@
 // Shapes:   out, x [N, heads, 2·half] Elems; table [positions, 2·half] Elems; pos [N]
 // Bindings: 0 out, 1 x, 2 table, 3 pos, 4 params
 // Grid:     one invocation per pair of Elems, workgroups folded over x and y
-// Consts:   THREADS, the size of a workgroup; Elem
+// Consts:   THREADS, the size of a workgroup; HEADS, HALF (Elems in half a head), constants because every
+//           invocation divides by them; Elem
 
 struct Params {
     pairs: u32, // N·heads·half
-    heads: u32,
-    half: u32,  // Elems in half a head
     sign: f32,  // −1 rotates back
     accumulate: u32,
 }
@@ -28,13 +27,13 @@ fn rotate(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     if (pair >= p.pairs) {
         return;
     }
-    let head = pair / p.half;
-    let j = pair % p.half;
-    let angle = u32(pos[head / p.heads]) * 2u * p.half + j;
+    let head = pair / HALF;
+    let j = pair % HALF;
+    let angle = u32(pos[head / HEADS]) * 2u * HALF + j;
     let c = table[angle];
-    let s = p.sign * table[angle + p.half];
-    let low = 2u * head * p.half + j;
-    let high = low + p.half;
+    let s = p.sign * table[angle + HALF];
+    let low = 2u * head * HALF + j;
+    let high = low + HALF;
     var a = x[low] * c - x[high] * s;
     var b = x[high] * c + x[low] * s;
     if (p.accumulate != 0u) {
