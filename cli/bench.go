@@ -102,7 +102,8 @@ func (p *program) bench(c *cli.Context) error {
 		report.Results = append(report.Results, r)
 		out.say("%s", report.line(r))
 		if r.Products != nil {
-			out.say("%s  %.0f %% of the step", report.line(*r.Products), 100*r.ProductShare())
+			alone, with := r.ProductShare()
+			out.say("%s  %.0f %% of the step, with attention's at that rate %.0f %%", report.line(r.Products.Result), 100*alone, 100*with)
 		}
 		for _, k := range r.Kernels {
 			out.say("  %-50s %10s %9.1f   %d calls", k.Name, k.Total.Round(time.Microsecond/10), k.GFlops(), k.Calls)

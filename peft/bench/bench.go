@@ -75,18 +75,8 @@ type Result struct {
 	Memory  int64         `json:"memory,omitempty"`  // in use, in bytes
 	Dropped string        `json:"dropped,omitempty"` // why it was left out
 	Kernels []Kernel      `json:"kernels,omitempty"` // with Config.Profile: where the time of a call goes
-	// Products are, of optimizer steps, the products of matrices of a call, run without
-	// anything else: attention, which is one kernel, is not among them.
-	Products *Result `json:"products,omitempty"`
-}
-
-// ProductShare is the share of a call that its products of matrices would take alone; 0
-// where they were not measured.
-func (r Result) ProductShare() float64 {
-	if r.Products == nil {
-		return 0
-	}
-	return r.Products.Median.Seconds() / r.Median.Seconds()
+	// Products are, of optimizer steps, the products of matrices among it.
+	Products *Products `json:"products,omitempty"`
 }
 
 // GFlops is operations a second in thousands of millions.

@@ -44,6 +44,7 @@ func TestRun(t *testing.T) {
 				if pass := r.Part != bench.Kernels; pass != (r.TokensPerSecond() > 0) || pass != (r.Memory > 0) {
 					t.Errorf("%+v", r)
 				}
+				wantProducts(t, r)
 				if gpu := b.Info().Kind == "gpu"; r.Part != bench.Kernels && gpu != slices.ContainsFunc(r.Kernels, func(k bench.Kernel) bool {
 					return strings.HasPrefix(k.Name, "matmul.nt.") && k.Calls > 0 && k.GFlops() >= 0
 				}) {
@@ -58,6 +59,25 @@ func TestRun(t *testing.T) {
 			t.Errorf("memory %+v before, %+v after", before, after)
 		}
 	})
+}
+
+// wantProducts: steps, and nothing else, tell what of them are products of matrices. The
+// frozen weights' are those that a step's operations count, but that none goes below the
+// first LoRA; LoRA's come on top.
+func wantProducts(t *testing.T, r bench.Result) {
+	t.Helper()
+	step := r.Part == bench.Step || r.Part == bench.Prompt
+	if step != (r.Products != nil) {
+		t.Errorf("%s: products %+v", r.Name, r.Products)
+	}
+	if !step {
+		return
+	}
+	alone, with := r.ProductShare()
+	p := r.Products
+	if p.Calls < 1 || p.Median <= 0 || p.Flops < 0.8*r.Flops || p.Flops > 1.2*r.Flops || p.Attention <= 0 || alone <= 0 || with <= alone {
+		t.Errorf("%s of %g operations: products %+v, share %g, %g", r.Name, r.Flops, p, alone, with)
+	}
 }
 
 func TestUnknownShape(t *testing.T) {
