@@ -15,7 +15,8 @@ import (
 )
 
 const benchDescription = `Measures a device with the shapes of a model and random weights; no files are needed.
-Rates are medians. Where the device is a GPU, what it can do at most is measured first,
+Rates are medians. Below a step stands how long its matrix products take alone.
+Where the device is a GPU, what it can do at most is measured first,
 by a kernel that only multiplies and adds and one that only copies.
 
    gpupeft bench --model-shape llama-3.2-1b --type q4_0 --batch 4 --length 512 --profile

@@ -25,17 +25,14 @@ const streamLanes = 8
 const fewRows = 16
 
 // streamRows is the number of rows or keys that a lane has to itself; 0 where the lanes of a
-// row share the work. What belongs to them should fit into the fastest cache.
+// row share the work. It is as many as a compiler is done with in a second or two: that
+// grows faster than the text, so that long heads are not for streams.
 func (u *tuning) streamRows(s streaming) int {
-	const registers, most = 64, 8
-	if u.tiles != TilesRegister || s.Dim%4 != 0 || s.rows() < fewRows || s.cols > registers {
+	const vectors, longest, most = 16, 8, 8
+	if u.tiles != TilesRegister || s.Dim%4 != 0 || s.rows() < fewRows || s.cols > longest {
 		return 0
 	}
-	own := most
-	for own*s.cols > registers {
-		own /= 2
-	}
-	return own
+	return min(most, vectors/s.cols)
 }
 
 // source implements program.
