@@ -58,7 +58,7 @@ func (s stream) source() (KernelSource, error) {
 	default:
 		g.streamDKV(s)
 	}
-	return KernelSource{Label: s.name + "." + s.entry, WGSL: g.String(), Entry: s.entry}, nil
+	return KernelSource{Label: s.name + "." + s.entry + " streams", WGSL: g.String(), Entry: s.entry}, nil
 }
 
 // streamMain begins the entry point; storage are its variables in the order of their

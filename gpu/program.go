@@ -43,6 +43,9 @@ func (f file) source() (KernelSource, error) {
 		text.WriteString(body)
 	}
 	label := names[len(names)-1] + "." + f.entry
+	if slices.Contains(names, "alone") { // another kernel than that with workgroups
+		label += " alone"
+	}
 	return KernelSource{Label: label, WGSL: text.String(), Entry: f.entry}, nil
 }
 

@@ -30,7 +30,7 @@ const loneThreads = 8
 // rows a lane, because it gains nothing by neighbours that load neighbouring values, and
 // pays for every barrier.
 func (r *recorder) rowTask(name, entry string, passes, rows, cols int) task {
-	const many, short = 64, 1024
+	const many, short = 32, 1024
 	if r.tune.tiles != TilesRegister || rows < many || elems(cols) > short {
 		return task{program: r.rowFile(name, entry, cols), groups: r.fold(rows), steps: r.rowSteps(passes, cols)}
 	}
