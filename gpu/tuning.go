@@ -15,7 +15,8 @@ const (
 	// TilesAuto takes TilesRegister for software adapters, else TilesShared.
 	TilesAuto Tiles = ""
 	// TilesRegister has each invocation load what it needs from memory into a
-	// large block of registers: best where there is no real workgroup memory.
+	// large block of registers, in attention and for rows, too: best where there is no
+	// real workgroup memory.
 	TilesRegister Tiles = "register"
 	// TilesShared has a workgroup load blocks into workgroup memory.
 	TilesShared Tiles = "shared"
