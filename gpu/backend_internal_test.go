@@ -54,6 +54,11 @@ func TestCuts(t *testing.T) {
 			tune:   func(u *tuning) { u.dispatchFlops = 1e6; u.fill = 0 },
 			cases:  `^matmul.*/(f32/|f16/)?(256x64x128|128x512x512|255x257x129|65x128x256)/`,
 		},
+		"slices": {
+			config: Config{Tiles: TilesRegister},
+			tune:   func(u *tuning) { u.cache = 1 },
+			cases:  `^matmul.*/(f32/|f16/)?(256x64x128|128x512x512|255x257x129|65x128x256)/`,
+		},
 		"inner": {
 			config: Config{Tiles: TilesShared},
 			tune:   func(u *tuning) { u.fill = 1 << 20 },
@@ -108,6 +113,7 @@ func TestDispatchCounts(t *testing.T) {
 		"rows of w":   {&small, func(u *tuning) { u.fill = 0 }, 64, 128, 256, 2, 2, 2},
 		"tokens, too": {&small, func(u *tuning) { u.fill = 0 }, 128, 256, 256, 8, 8, 8},
 		"work":        {nil, func(u *tuning) { u.fill = 0; u.dispatchFlops = 64 * 2 * 128 * 256 }, 256, 128, 256, 4, 4, 4},
+		"slices of w": {nil, func(u *tuning) { u.fill = 0; u.cache = 64 * 4 * 128 }, 64, 128, 256, 1, 4, 1},
 		"wide":        {nil, func(u *tuning) { u.fill = 0 }, 1, 4, 4*65535 + 8, 2, 5, 2},
 		"inner":       {nil, func(u *tuning) { u.fill = 1 << 20 }, 16, 1024, 16, 2, 1, 1},
 	} {
