@@ -33,9 +33,11 @@ func (k *task[T]) attentionBackward(o AttentionBackward) {
 		clearKeys(h, dv, b, kv)
 	}
 	k.eachKeyHead(h, start, func(b, head int) {
-		p, g := make([]T, h.tileSize()), make([]T, h.tileSize())
+		p, g := k.borrow(h.tileSize()), k.borrow(h.tileSize())
+		defer k.scratch.Put(p)
+		defer k.scratch.Put(g)
 		for i := 0; i < h.Queries && !k.cancelled(); i += queryBlock {
-			k.attentionBackwardTile(o, h.tile(b, head, i), p, g)
+			k.attentionBackwardTile(o, h.tile(b, head, i), *p, *g)
 		}
 	})
 }

@@ -18,6 +18,7 @@ type host[T real] struct {
 	heap    heap[T]
 	turn    chan struct{} // holds a value while somebody works
 	timings timings
+	scratch *sync.Pool // see task
 }
 
 func newHost[T real](info Info, v vectors[T]) host[T] {
@@ -25,7 +26,7 @@ func newHost[T real](info Info, v vectors[T]) host[T] {
 		info.Threads = runtime.GOMAXPROCS(0)
 	}
 	return host[T]{
-		info: info, vectors: v, turn: make(chan struct{}, 1),
+		info: info, vectors: v, turn: make(chan struct{}, 1), scratch: new(sync.Pool),
 		heap: heap[T]{live: map[*memory[T]]struct{}{}},
 	}
 }
@@ -141,7 +142,7 @@ func (h *host[T]) Run(ctx context.Context, ops []Op) error {
 		return err
 	}
 	defer unpin()
-	k := &task[T]{vectors: h.vectors, workers: h.info.Threads, done: ctx.Done()}
+	k := &task[T]{vectors: h.vectors, workers: h.info.Threads, done: ctx.Done(), scratch: h.scratch}
 	for _, o := range ops {
 		start := time.Now()
 		if err := k.run(o); err != nil {

@@ -11,9 +11,21 @@ type task[T real] struct {
 	vectors[T]
 	workers int
 	done    <-chan struct{} // closed when the caller gives up
+	scratch *sync.Pool      // of *[]T
 
 	mu  sync.Mutex
 	err error
+}
+
+// borrow returns n values of scratch, which may hold anything. They are given back with scratch.Put.
+func (k *task[T]) borrow(n int) *[]T {
+	s, _ := k.scratch.Get().(*[]T)
+	if s == nil || cap(*s) < n {
+		s = new([]T)
+		*s = make([]T, n)
+	}
+	*s = (*s)[:n]
+	return s
 }
 
 // run executes one operation.

@@ -32,9 +32,10 @@ func (h Heads) tileSize() int { return min(queryBlock, h.Queries) * h.Keys }
 func (k *task[T]) eachTile(h Heads, f func(t tile, scores []T, seen []run)) {
 	blocks := (h.Queries + queryBlock - 1) / queryBlock
 	k.parallel(h.Batch*h.Heads*blocks, grainFor(4*h.Dim*h.tileSize()), func(lo, hi int) {
-		scores, seen := make([]T, h.tileSize()), make([]run, 0, 2)
+		scores, seen := k.borrow(h.tileSize()), make([]run, 0, 2)
+		defer k.scratch.Put(scores)
 		for n := lo; n < hi; n++ {
-			f(h.tile(n/(h.Heads*blocks), n/blocks%h.Heads, n%blocks*queryBlock), scores, seen)
+			f(h.tile(n/(h.Heads*blocks), n/blocks%h.Heads, n%blocks*queryBlock), *scores, seen)
 		}
 	})
 }

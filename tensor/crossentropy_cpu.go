@@ -9,20 +9,21 @@ func (k *task[T]) crossEntropy(o CrossEntropy) {
 	stats, logits, targets := k.floats(o.Stats), k.floats(o.Logits), k.ints(o.Targets)
 	m, c := lead(o.Logits)
 	k.parallel(m, grainFor(10*c), func(lo, hi int) {
-		scratch := make([]T, c)
+		scratch := k.borrow(c)
+		defer k.scratch.Put(scratch)
 		for r := lo; r < hi; r++ {
 			stat, x := stats[r*StatsWidth:(r+1)*StatsWidth], logits[r*c:(r+1)*c]
 			if o.First == 0 {
 				stat[0], stat[1], stat[2], stat[3] = T(math.Inf(-1)), 0, 0, 0
 			}
 			if o.SoftCap > 0 {
-				capTo(scratch, x, T(o.SoftCap))
-				x = scratch
+				capTo(*scratch, x, T(o.SoftCap))
+				x = *scratch
 			}
 			if v, ok := column(targets[r], o.First, c); ok {
 				stat[2] = x[v]
 			}
-			k.fold(stat, x, scratch, o.First)
+			k.fold(stat, x, *scratch, o.First)
 		}
 	})
 }
@@ -46,7 +47,9 @@ func (k *task[T]) crossEntropyBackward(o CrossEntropyBackward) {
 	m, c := lead(o.Logits)
 	scale, limit := T(factor(o.Scale)), T(o.SoftCap)
 	k.parallel(m, grainFor(10*c), func(lo, hi int) {
-		x := make([]T, c)
+		scratch := k.borrow(c)
+		defer k.scratch.Put(scratch)
+		x := *scratch
 		for r := lo; r < hi; r++ {
 			row, stat := logits[r*c:(r+1)*c], stats[r*StatsWidth:]
 			if targets[r] < 0 {
