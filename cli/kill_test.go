@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gpupeft/gpupeft/cli"
+	"github.com/gpupeft/gpupeft/internal/backends"
 	"github.com/gpupeft/gpupeft/peft/runlog"
 )
 
@@ -45,26 +46,59 @@ func start(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	return c, &out
 }
 
+// childrenOf returns the processes that a process has started, where /proc tells.
+func childrenOf(pid int) (children []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, name := range tasks {
+		text, _ := os.ReadFile(name)
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
+}
+
 // TestKill kills a run again and again, at random times and without warning, and goes on
-// each time: what comes out is what comes out of a run that nothing happened to.
-// GPUPEFT_KILLS says how often, and GPUPEFT_KILL_DEVICE where.
+// each time: what comes out is what comes out of a run that nothing happened to. On the GPU,
+// where two processes make a run, either of them. GPUPEFT_KILLS says how often, and
+// GPUPEFT_KILL_DEVICE where.
 func TestKill(t *testing.T) {
-	kills, device := 20, "cpu"
-	if n, err := strconv.Atoi(os.Getenv("GPUPEFT_KILLS")); err == nil {
-		kills = n
+	if testing.Short() {
+		t.Skip("starts processes")
 	}
-	if d := os.Getenv("GPUPEFT_KILL_DEVICE"); d != "" {
-		device = d
+	for device, kills := range map[string]int{"cpu": 20, "gpu": 4} {
+		t.Run(device, func(t *testing.T) {
+			if only := os.Getenv("GPUPEFT_KILL_DEVICE"); only != "" && only != device {
+				t.Skip("GPUPEFT_KILL_DEVICE=", only)
+			}
+			if device == "gpu" {
+				backends.GPU(t) // skips where there is none
+			}
+			if n, err := strconv.Atoi(os.Getenv("GPUPEFT_KILLS")); err == nil {
+				kills = n
+			}
+			killAndGoOn(t, device, kills)
+		})
 	}
+}
+
+func killAndGoOn(t *testing.T, device string, kills int) {
 	dir := t.TempDir()
 	rows := readyRows(t, dir, 40)
+	steps := map[string]int{"cpu": 150, "gpu": 40}[device]
 	command := func(name string) []string {
-		return []string{
-			"tune", "--device", device, "--model", tiny, "--data", rows, "--method", "lora", "--dropout", "0.1", "--steps", "150",
+		args := []string{
+			"tune", "--device", device, "--model", tiny, "--data", rows, "--method", "lora", "--dropout", "0.1", "--steps", strconv.Itoa(steps),
 			"--batch-size", "4", "--grad-accum", "2", "--lr", "0.02", "--lr-schedule", "cosine", "--eval-every", "7", "--keep-best", "--save-every", "3", "--keep", "2",
 			"--resume", "auto", "--out", filepath.Join(dir, name), "--log-jsonl", filepath.Join(dir, name+".jsonl"),
 			"--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb"),
 		}
+		if device == "gpu" {
+			args = append(args, "--restarts", strconv.Itoa(kills))
+		}
+		return args
 	}
 	c, out := start(t, command("whole")...)
 	began := time.Now()
@@ -73,24 +107,36 @@ func TestKill(t *testing.T) {
 	}
 	took := time.Since(began)
 	random := rand.New(rand.NewPCG(uint64(kills), 1))
-	for name, killed := 0, 0; killed < kills; name++ {
-		this := "killed-" + strconv.Itoa(name)
-		for {
+	killed, workers, runs := 0, 0, 0
+	for ; killed < kills; runs++ {
+		this := "killed-" + strconv.Itoa(runs)
+		for complete := false; !complete; {
 			c, out := start(t, command(this)...)
-			stop := time.AfterFunc(time.Duration(random.Int64N(int64(took))), func() { _ = c.Process.Kill() })
-			err := c.Wait()
-			stop.Stop()
-			var exit *exec.ExitError
-			if err == nil {
-				break
+			ended := make(chan error, 1)
+			go func() { ended <- c.Wait() }()
+			for running := true; running; {
+				select {
+				case err := <-ended:
+					var exit *exec.ExitError
+					if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != -1) {
+						t.Fatalf("%d kills: %v: %s", killed, err, out)
+					}
+					running, complete = false, err == nil
+				case <-time.After(time.Duration(random.Int64N(int64(took)))):
+					victim := c.Process
+					if workersOf := childrenOf(c.Process.Pid); len(workersOf) > 0 && random.IntN(2) == 0 {
+						victim, _ = os.FindProcess(workersOf[0])
+						workers++
+					}
+					if victim.Kill() == nil {
+						killed++
+					}
+				}
 			}
-			if !errors.As(err, &exit) || exit.ExitCode() != -1 {
-				t.Fatalf("%d kills: %v: %s", killed, err, out)
-			}
-			killed++
 		}
-		same(t, dir, "whole", this, 150)
+		same(t, dir, "whole", this, steps)
 	}
+	t.Logf("%d runs to the same bytes through %d kills, %d of the process that computes for another", runs, killed, workers)
 }
 
 // same compares what two runs of so many steps have left.

@@ -4,10 +4,8 @@ package cli_test
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,12 +23,8 @@ func workerOf(t *testing.T, pid int) int {
 		t.Skip("needs /proc to find the worker: ", err)
 	}
 	for range 2000 {
-		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-		for _, name := range tasks {
-			text, _ := os.ReadFile(name)
-			if child, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-				return child
-			}
+		if children := childrenOf(pid); len(children) > 0 {
+			return children[0]
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
