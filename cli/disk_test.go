@@ -1,0 +1,252 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/gpupeft/gpupeft/internal/faults"
+	"github.com/gpupeft/gpupeft/peft/runlog"
+	"github.com/gpupeft/gpupeft/peft/tune"
+	"github.com/gpupeft/gpupeft/tensor/safetensors"
+)
+
+// rulesFor are the ways in which a call fails.
+func rulesFor(at int, c faults.Called) []faults.CallRule {
+	errors := map[faults.Call][]syscall.Errno{
+		faults.Make: {syscall.ENOSPC, syscall.EACCES}, faults.Write: {syscall.ENOSPC, syscall.EIO}, faults.Rename: {syscall.EIO},
+		faults.Sync: {syscall.EIO}, faults.SetMode: {syscall.EPERM}, faults.CloseOut: {syscall.EIO}, faults.Remove: {syscall.EIO},
+	}[c.Call]
+	var rules []faults.CallRule
+	for _, errno := range errors {
+		rules = append(rules, faults.CallRule{At: at, Errno: errno})
+	}
+	if c.Call == faults.Make || c.Call == faults.Write {
+		rules = append(rules, faults.CallRule{At: at, Errno: syscall.ENOSPC, Full: true})
+	}
+	return rules
+}
+
+// sweep is a command whose calls fail, one after the other, in a world that is the same
+// each time.
+type sweep struct {
+	args  func(dir string) []string
+	whole func(t *testing.T, dir string) // checks what success leaves; nil: the same files as without a failure
+	dir   string                         // of the world
+	base  string                         // of the world before the command
+	after map[string][]byte              // the world's files after it, if nothing fails
+}
+
+// newSweep makes the world that a command finds.
+func newSweep(t *testing.T, before func(dir string), args func(dir string) []string) *sweep {
+	t.Helper()
+	s := &sweep{args: args, dir: filepath.Join(t.TempDir(), "world")}
+	s.base = s.dir + "-before"
+	if err := os.MkdirAll(filepath.Join(s.dir, "tmp"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if before != nil {
+		before(s.dir)
+	}
+	if err := os.Rename(s.dir, s.base); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run runs the command in a new world.
+func (s *sweep) run(t *testing.T, rule faults.CallRule) (made []faults.Called, code int, text string) {
+	t.Helper()
+	if err := os.RemoveAll(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(s.dir, os.DirFS(s.base)); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), os.Args[0], s.args(s.dir)...)
+	c.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+filepath.Join(s.dir, "tmp"))
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	made, _ = faults.StartCalls(t, c, s.dir, rule).Wait(t)
+	return made, c.ProcessState.ExitCode(), out.String()
+}
+
+// files reads a world.
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err == nil {
+			all[rel], err = os.ReadFile(name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// sweepCalls lets every n-th way of failing happen, in each call that the command makes.
+// The command either says what went wrong and has exit code 1, with nothing left over and
+// no half of a file under its name, and succeeds when it is started again; or it has
+// succeeded with the complete result.
+func (s *sweep) sweepCalls(t *testing.T, every int) {
+	t.Helper()
+	made, code, text := s.run(t, faults.CallRule{})
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	s.after = files(t, s.dir)
+	var rules []faults.CallRule
+	for i, c := range made {
+		rules = append(rules, rulesFor(i+1, c)...)
+	}
+	tried, refused := 0, 0
+	for i := (len(rules) - 1) % every; i < len(rules); i += every {
+		made, code, text := s.run(t, rules[i])
+		failed := slices.IndexFunc(made, func(c faults.Called) bool { return c.Failed })
+		if failed < 0 {
+			continue // this time it took fewer calls
+		}
+		name := fmt.Sprintf("%v of %s (%v, full: %v)", made[failed].Call, strings.TrimPrefix(made[failed].Path, s.dir), rules[i].Errno, rules[i].Full)
+		tried++
+		if code != 0 {
+			refused++
+		}
+		t.Run(name, func(t *testing.T) { s.check(t, made[failed], rules[i], code, text) })
+	}
+	t.Logf("%d calls, %d failures: %d were told, without %d the result was complete", len(made), tried, refused, tried-refused)
+}
+
+// check looks at what a failure has left.
+func (s *sweep) check(t *testing.T, failed faults.Called, rule faults.CallRule, code int, text string) {
+	kept := failed.Call == faults.Remove // what can't be removed stays
+	s.checkLeft(t, kept)
+	if code == 0 {
+		s.checkWhole(t)
+		return
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	last := lines[len(lines)-1]
+	if code != 1 || !strings.HasPrefix(last, "gpupeft: ") || !strings.Contains(last, rule.Errno.Error()) || !strings.Contains(last, s.dir) {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+	if r := run(t, s.args(s.dir)...); r.code != 0 && !(kept && strings.Contains(r.err, "is there already")) {
+		t.Fatalf("once more: exit code %d: %s; after %s", r.code, r.err, text)
+	}
+	s.checkLeft(t, kept)
+	s.checkWhole(t)
+}
+
+func (s *sweep) checkWhole(t *testing.T) {
+	t.Helper()
+	if s.whole != nil {
+		s.whole(t, s.dir)
+		return
+	}
+	now := files(t, s.dir)
+	for name, want := range s.after {
+		if got, ok := now[name]; !ok || !bytes.Equal(got, want) {
+			t.Errorf("%s is missing or differs", name)
+		}
+	}
+}
+
+// checkLeft makes sure that nothing is left over, and that what has its final name is
+// complete.
+func (s *sweep) checkLeft(t *testing.T, kept bool) {
+	t.Helper()
+	for name, data := range files(t, s.dir) {
+		before, _ := os.ReadFile(filepath.Join(s.base, name))
+		switch path := filepath.Join(s.dir, name); {
+		case strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || strings.HasPrefix(name, "tmp/"):
+			if !kept {
+				t.Errorf("left over: %s", name)
+			}
+		case bytes.Equal(data, before) || bytes.Equal(data, s.after[name]):
+		case filepath.Base(name) == "state.json":
+			if _, err := tune.Open(filepath.Dir(path)); err != nil {
+				t.Error(err)
+			}
+		default:
+			if err := complete(path, data); err != nil {
+				t.Errorf("half of %s: %v", name, err)
+			}
+		}
+	}
+}
+
+// complete returns an error if a file is only a part.
+func complete(name string, data []byte) (err error) {
+	ends := map[string]string{".html": "</html>", ".svg": "</svg>", ".md": "|"}
+	switch kind := filepath.Ext(name); kind {
+	case ".html", ".svg", ".md":
+		if !bytes.HasSuffix(bytes.TrimSpace(data), []byte(ends[kind])) {
+			return fmt.Errorf("ends with %q", data[max(0, len(data)-20):])
+		}
+	case ".json":
+		var v any
+		return json.Unmarshal(data, &v)
+	case ".png":
+		_, err = png.Decode(bytes.NewReader(data))
+	case ".safetensors":
+		_, err = safetensors.New(bytes.NewReader(data), int64(len(data)))
+	case ".jsonl": // the last line may be, which is known
+		_, err = runlog.Read(bytes.NewReader(data))
+	case ".csv", ".gpupeft":
+	default:
+		err = fmt.Errorf("%d bytes, unlike before and after", len(data))
+	}
+	return err
+}
+
+// every is 1 if all failures are wanted, else a number for a short test.
+func every(short int) int {
+	if os.Getenv("GPUPEFT_SWEEP") == "all" {
+		return 1
+	}
+	return short
+}
+
+// TestTuneCallsFail: whatever fails on the disk in a run that goes on from a checkpoint, the
+// checkpoint before is whole, and the run goes on from it to the same result.
+func TestTuneCallsFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	command := func(dir, name string) []string {
+		return []string{
+			"tune", "--device", "cpu", "--model", tiny, "--data", filepath.Join(dir, "rows.jsonl"), "--steps", "9", "--batch-size", "4", "--lr", "0.02",
+			"--eval-every", "1", "--keep-best", "--save-every", "3", "--keep", "2", "--resume", "auto", "--quiet", "--out", filepath.Join(dir, name),
+			"--log-jsonl", filepath.Join(dir, name+".jsonl"), "--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb"),
+		}
+	}
+	s := newSweep(t, func(dir string) {
+		readyRows(t, dir, 40)
+		must(t, command(dir, "whole")...)
+		must(t, append(command(dir, "o"), "--max-time", "1ns")...)
+	}, func(dir string) []string { return command(dir, "o") })
+	s.whole = func(t *testing.T, dir string) {
+		same(t, dir, "whole", "o", 9)
+		for _, name := range []string{"report.html", "loss.png", "loss.svg"} {
+			if _, err := os.Stat(filepath.Join(dir, "o", name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s.sweepCalls(t, every(9))
+}
