@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/interp"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -193,7 +194,7 @@ func (b *base) trace(c *cli.Context, ids [][]int32, o interp.Options) (trace *in
 		return interp.Capture(c.Context, b.model, ids, o)
 	}
 	var failed error
-	err = replaceFileAt(name, func(f *os.File) error {
+	err = disk.WriteFile(name, func(f *os.File) error {
 		trace, failed = interp.CaptureTo(c.Context, b.model, ids, o, f, traceMetadata(c, b))
 		return errors.Join(failed, f.Sync())
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/interp/circuits"
 	"github.com/gpupeft/gpupeft/interp/view"
 	"github.com/gpupeft/gpupeft/peft/runlog"
@@ -245,7 +246,7 @@ func (r *toyRun) write(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return modelOut{path: dir}.complete(func(temp string) error {
+		return disk.Make(dir, false, func(temp string) error {
 			return writeFiles(temp, map[string][]byte{"config.json": config}, r.trained)
 		})
 	}
@@ -263,7 +264,7 @@ func (r *toyRun) writePictures(dir string) error {
 	for _, m := range r.Report.Maps() {
 		o := view.PNGOptions{Scale: 1, Cell: max(8, pictureSide/max(len(m.Values), len(m.Values[0])))}
 		name := strings.ReplaceAll(strings.ToLower(m.Title), " ", "-") + ".png"
-		if err := replaceFile(filepath.Join(dir, name), func(w io.Writer) error { return view.PNG(w, m, o) }); err != nil {
+		if err := disk.Write(filepath.Join(dir, name), func(w io.Writer) error { return view.PNG(w, m, o) }); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
 )
@@ -94,7 +95,7 @@ func (p *program) combine(c *cli.Context) error {
 	if err := checkWritable(dst); err != nil {
 		return err
 	}
-	if err := writeWhole(dst, s.Write); err != nil {
+	if err := disk.Make(dst, false, s.Write); err != nil {
 		return err
 	}
 	r.Rank, r.Params = s.Config.(peft.LoRAConfig).Rank, countValues(s)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -96,7 +97,7 @@ func (p *program) convert(c *cli.Context) error {
 	if err := checkWritable(dst); err != nil {
 		return err
 	}
-	if err := writeWhole(dst, func(temp string) error { return formats.Write(temp, s, to, o) }); err != nil {
+	if err := disk.Make(dst, false, func(temp string) error { return formats.Write(temp, s, to, o) }); err != nil {
 		return err
 	}
 	r := converted{name, from, to, dst, s.Config.Name(), countValues(s)}
@@ -146,23 +147,6 @@ func needsModel(err error, c *cli.Context) error {
 		return usagef("%w (--model)", err)
 	}
 	return err
-}
-
-// writeWhole writes something beside its place and then moves it there, so that it is
-// complete or not there.
-func writeWhole(dst string, write func(temp string) error) error {
-	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(filepath.Dir(dst), "."+filepath.Base(dst)+"-*")
-	if err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, filepath.Base(dst))
-	if err = write(temp); err == nil {
-		err = os.Rename(temp, dst)
-	}
-	return errors.Join(err, os.RemoveAll(dir))
 }
 
 func countValues(s *peft.State) int {

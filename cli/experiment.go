@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft/experiment"
 	"github.com/gpupeft/gpupeft/peft/results"
 )
@@ -226,7 +227,7 @@ func writeTable(out *output, table *results.Table, dir string, asJSON bool) erro
 		"table.md": table.Markdown, "table.csv": table.CSV, "table.json": table.JSON,
 		"table.html": func(w io.Writer) error { return table.HTML(w, made) },
 	} {
-		if err := replaceFile(filepath.Join(dir, name), write); err != nil {
+		if err := disk.Write(filepath.Join(dir, name), write); err != nil {
 			return err
 		}
 	}

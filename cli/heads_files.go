@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/interp/view"
 )
 
@@ -31,9 +32,9 @@ func (r *headReport) write(c *cli.Context, b *base, with *adapterSet) error {
 		flag  string
 		write func(name string) error
 	}{
-		{"csv", func(name string) error { return replaceFile(name, r.writeCSV) }},
+		{"csv", func(name string) error { return disk.Write(name, r.writeCSV) }},
 		{"out", func(name string) error {
-			return replaceFile(name, func(w io.Writer) error { return r.found.Trace().Write(w, traceMetadata(c, b)) })
+			return disk.Write(name, func(w io.Writer) error { return r.found.Trace().Write(w, traceMetadata(c, b)) })
 		}},
 		{"html", func(name string) error { return writeView(name, r.page(seen)) }},
 		{"png", func(dir string) error { return r.pictures(dir, view.PNGOptions{Scale: c.Float64("png-scale")}, seen) }},
@@ -49,7 +50,7 @@ func (r *headReport) write(c *cli.Context, b *base, with *adapterSet) error {
 
 // writeView writes a page.
 func writeView(name string, p view.Page) error {
-	return replaceFile(name, func(w io.Writer) error { return view.HTML(w, p) })
+	return disk.Write(name, func(w io.Writer) error { return view.HTML(w, p) })
 }
 
 // writePage writes the page of --html, if it is asked for.
@@ -77,7 +78,7 @@ func (r *headReport) pictures(dir string, o view.PNGOptions, seen *seenText) err
 		return err
 	}
 	draw := func(name string, m view.Matrix) error {
-		return replaceFile(filepath.Join(dir, name+".png"), func(w io.Writer) error { return view.PNG(w, m, o) })
+		return disk.Write(filepath.Join(dir, name+".png"), func(w io.Writer) error { return view.PNG(w, m, o) })
 	}
 	for _, name := range names {
 		if err := draw(name, r.drawnScore(name).Matrix(r.share)); err != nil {

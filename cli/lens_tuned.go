@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/interp"
 )
 
@@ -33,7 +34,7 @@ func (p *program) fitLens(c *cli.Context, out *output, b *base, with *adapterSet
 		return err
 	}
 	name := c.String("fit")
-	if err := replaceFile(name, func(w io.Writer) error { return lens.Write(w, traceMetadata(c, b)) }); err != nil {
+	if err := disk.Write(name, func(w io.Writer) error { return lens.Write(w, traceMetadata(c, b)) }); err != nil {
 		return fmt.Errorf("--fit: %w", err)
 	}
 	r := fittedLens{b.name, name, len(pieces) * len(pieces[0]), len(lens.Weight)}

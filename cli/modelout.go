@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/tensor/gguf"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -37,37 +38,12 @@ func openModelOut(path string) (modelOut, error) {
 
 // write writes a checkpoint that was made from a base.
 func (o modelOut) write(b *base, c *transformer.Checkpoint) error {
-	return o.complete(func(temp string) error {
+	return disk.Make(o.path, false, func(temp string) error {
 		if o.gguf {
 			return o.writeGGUF(temp, b, c)
 		}
 		return o.writeHF(temp, b, c)
 	})
-}
-
-// complete calls make to write a file or directory under another name beside the path, and
-// moves it there when it is complete.
-func (o modelOut) complete(make func(temp string) error) (err error) {
-	if err := os.MkdirAll(filepath.Dir(o.path), 0o755); err != nil {
-		return err
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(o.path), "."+filepath.Base(o.path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := os.RemoveAll(temp); err == nil {
-			err = e
-		}
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", o.path, err)
-		}
-	}()
-	made := filepath.Join(temp, "model")
-	if err := make(made); err != nil {
-		return err
-	}
-	return os.Rename(made, o.path)
 }
 
 func (o modelOut) writeGGUF(file string, b *base, c *transformer.Checkpoint) error {
@@ -88,7 +64,7 @@ func (o modelOut) writeGGUF(file string, b *base, c *transformer.Checkpoint) err
 			kvs = append(kvs, gguf.KV{Key: "tokenizer.chat_template", Value: template})
 		}
 	}
-	return writeSynced(file, func(w io.Writer) error { return c.WriteGGUF(w, kvs) })
+	return disk.Write(file, func(w io.Writer) error { return c.WriteGGUF(w, kvs) })
 }
 
 // chatTemplate reads the template of a directory's tokenizer_config.json, if it has one.
@@ -141,11 +117,11 @@ func writeFiles(dir string, files map[string][]byte, c *transformer.Checkpoint) 
 		return err
 	}
 	for name, text := range files {
-		if err := writeSynced(filepath.Join(dir, name), func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		if err := disk.WriteBytes(filepath.Join(dir, name), text); err != nil {
 			return err
 		}
 	}
-	return writeSynced(filepath.Join(dir, "model.safetensors"), c.WriteSafetensors)
+	return disk.Write(filepath.Join(dir, "model.safetensors"), c.WriteSafetensors)
 }
 
 // outConfig is the base's config.json with what it says of the weights' types changed.
@@ -173,16 +149,4 @@ func outConfig(dir fs.FS, c *transformer.Checkpoint) ([]byte, error) {
 		}
 	}
 	return json.MarshalIndent(fields, "", "  ")
-}
-
-// writeSynced writes a file and makes sure that it is on the disk.
-func writeSynced(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err = write(f); err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft/results"
 	"github.com/gpupeft/gpupeft/peft/runlog"
 )
@@ -99,41 +100,20 @@ func writeRunReport(dir string, records []runlog.Record) (names []string, err er
 	page := run.page()
 	page.Log = records
 	files := map[string]func(io.Writer) error{pageName: page.HTML}
-	order := []string{pageName}
+	var order []string
 	if curves := results.Curves(page.Title, records); curves != nil {
 		files[imageName], files[vectorName] = curves.PNG, curves.SVG
 		order = append(order, imageName, vectorName)
 	}
+	order = append(order, pageName) // which says, when it is there, that all are
 	for _, name := range order {
 		name, write := filepath.Join(dir, name), files[name]
-		if err := replaceFile(name, write); err != nil {
+		if err := disk.Write(name, write); err != nil {
 			return nil, err
 		}
 		names = append(names, name)
 	}
 	return names, nil
-}
-
-// replaceFile writes a file beside its name and then moves it there.
-func replaceFile(name string, write func(io.Writer) error) error {
-	return replaceFileAt(name, func(f *os.File) error { return write(f) })
-}
-
-// replaceFileAt is replaceFile for what isn't written from the beginning to the end.
-func replaceFileAt(name string, write func(*os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
-		}
-	}()
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }
 
 // finishedRun is what run.json says: the parts that a page shows in its own way, and all

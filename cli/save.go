@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
 )
@@ -54,67 +55,16 @@ func writeAdapter(ctx context.Context, dir string, m peft.Method, baseModel stri
 	return formats.Write(dir, s, formats.AdapterHub, formats.Options{Model: m.Model().Config})
 }
 
-// saveAdapter writes an adapter and its report beside dir and then moves them there,
-// so that dir is complete or not there; more adds what else belongs there. An older one
-// must be asked to be replaced.
-func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, baseModel string, report any, more func(dir string) error) (err error) {
-	dir = filepath.Clean(dir)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	if err := cleanBeside(dir); err != nil {
-		return err
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), tempName(dir)+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("save %s: %w", dir, err), os.RemoveAll(temp))
-		}
-	}()
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return err
-	}
-	if err := writeAdapter(ctx, temp, m, baseModel); err != nil {
-		return err
-	}
-	f, err := os.Create(filepath.Join(temp, runName))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(writeJSON(f, report), f.Close(), more(temp)); err != nil {
-		return err
-	}
-	if replace && exists(dir) {
-		aside, err := os.MkdirTemp(filepath.Dir(dir), tempName(dir)+"*")
-		if err != nil {
+// saveAdapter writes an adapter and its report such that dir is complete or not there; more
+// adds what else belongs there. An older one must be asked to be replaced.
+func saveAdapter(ctx context.Context, dir string, replace bool, m peft.Method, baseModel string, report any, more func(dir string) error) error {
+	return disk.Make(dir, replace, func(temp string) error {
+		if err := writeAdapter(ctx, temp, m, baseModel); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(aside)) }()
-		if err := os.Rename(dir, filepath.Join(aside, "old")); err != nil {
+		if err := disk.Write(filepath.Join(temp, runName), func(w io.Writer) error { return writeJSON(w, report) }); err != nil {
 			return err
 		}
-	}
-	// An empty directory gives way; one that has been filled meanwhile doesn't.
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.Rename(temp, dir)
-}
-
-// tempName is what the names of temporary directories beside an adapter begin with.
-func tempName(dir string) string { return ".gpupeft-" + filepath.Base(dir) + "-" }
-
-// cleanBeside removes what a process has left that was killed while it saved.
-func cleanBeside(dir string) error {
-	entries, err := os.ReadDir(filepath.Dir(dir))
-	for _, e := range entries {
-		digits, ours := strings.CutPrefix(e.Name(), tempName(dir))
-		if ours && strings.Trim(digits, "0123456789") == "" {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(filepath.Dir(dir), e.Name())))
-		}
-	}
-	return err
+		return more(temp)
+	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/gpu/selftest"
+	"github.com/gpupeft/gpupeft/internal/disk"
 )
 
 // selfTestEnv set to "off" takes a GPU untested.
@@ -161,5 +162,5 @@ func rememberPassed(key string, r *selfTestReport) {
 	if name == "" || os.MkdirAll(filepath.Dir(name), 0o755) != nil {
 		return
 	}
-	_ = replaceFile(name, func(w io.Writer) error { return writeJSON(w, passed) })
+	_ = disk.Write(name, func(w io.Writer) error { return writeJSON(w, passed) })
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/interp"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/transformer"
@@ -74,11 +74,11 @@ func (p *program) steer(c *cli.Context) error {
 		return err
 	}
 	name := c.String("out")
-	err = writeSynced(name, func(w io.Writer) error {
+	err = disk.Write(name, func(w io.Writer) error {
 		return interp.WriteSteering(w, traceMetadata(c, b), interp.Steering{Hook: hook, Vector: v, Factor: 1})
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("--out: %w", err), os.Remove(name))
+		return fmt.Errorf("--out: %w", err)
 	}
 	out.say("wrote %s: %s of %s, from %s and %s", name, count(len(v), "value"), hook, count(len(toward), "text"), count(len(away), "text"))
 	return nil

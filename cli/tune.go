@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/tune"
 )
@@ -155,7 +156,7 @@ func (p *program) tune(c *cli.Context) error {
 	}
 	if plan.done != nil {
 		out.say("%s is complete: nothing to do", plan.out)
-		err := printSaved(out, plan.done, c.Bool("json"))
+		err := errors.Join(printSaved(out, plan.done, c.Bool("json")), disk.Clean(filepath.Dir(plan.out), filepath.Base(plan.out)))
 		if !exists(filepath.Join(plan.out, pageName)) { // it was killed before
 			err = errors.Join(err, plan.writePage(out))
 		}

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/gpupeft/gpupeft/peft/internal/disk"
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor/safetensors"
 )
 

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gpupeft/gpupeft/peft/internal/disk"
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft/results"
 )
 

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
-	"github.com/gpupeft/gpupeft/peft/internal/disk"
 	"github.com/gpupeft/gpupeft/transformer"
 )
 

@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
-	"github.com/gpupeft/gpupeft/peft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/tensor/gguf"
 	"github.com/gpupeft/gpupeft/transformer"

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 )
 
@@ -24,7 +25,6 @@ const (
 	stateName   = "state.json"
 	tensorsName = "tensors.safetensors"
 	stepPrefix  = "step-"
-	tempPrefix  = ".gpupeft-"
 )
 
 // formatVersion is that of new checkpoints. Others aren't read.
@@ -205,7 +205,7 @@ func (s *session) save(ctx context.Context, step Step) error {
 }
 
 // write writes a checkpoint, and removes those that are too old.
-func (s *session) write(ctx context.Context, step Step) (err error) {
+func (s *session) write(ctx context.Context, step Step) error {
 	at := step.Step.Step
 	file := state{Format: formatVersion, Step: at, Seconds: s.elapsed().Seconds(), Waited: s.waited, Facts: s.Save.Facts}
 	if s.pending || step.Stop.Complete() {
@@ -226,29 +226,23 @@ func (s *session) write(ctx context.Context, step Step) (err error) {
 	if err := os.MkdirAll(s.Save.Dir, 0o755); err != nil {
 		return err
 	}
-	if err := clean(s.Save.Dir); err != nil {
+	if err := disk.Clean(s.Save.Dir, ""); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(s.Save.Dir, tempPrefix)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(temp))
+	err := disk.Make(filepath.Join(s.Save.Dir, stepName(at)), true, func(dir string) (err error) {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
 		}
-	}()
-	if file.SHA256, err = s.writeTensors(ctx, filepath.Join(temp, tensorsName)); err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(file, "", "  ")
+		if file.SHA256, err = s.writeTensors(ctx, filepath.Join(dir, tensorsName)); err != nil {
+			return err
+		}
+		text, err := json.MarshalIndent(file, "", "  ")
+		if err != nil {
+			return err
+		}
+		return disk.WriteBytes(filepath.Join(dir, stateName), text)
+	})
 	if err != nil {
-		return err
-	}
-	if err := writeSynced(filepath.Join(temp, stateName), text); err != nil {
-		return err
-	}
-	if err := place(temp, filepath.Join(s.Save.Dir, stepName(at))); err != nil {
 		return err
 	}
 	return s.prune(at)
@@ -268,7 +262,7 @@ func (s *session) prune(step int) error {
 	}
 	for i, old := range steps {
 		if i <= at-keep || i > at {
-			if err := remove(filepath.Join(s.Save.Dir, stepName(old))); err != nil {
+			if err := disk.Remove(filepath.Join(s.Save.Dir, stepName(old))); err != nil {
 				return err
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/tensor/safetensors"
 )
@@ -48,13 +48,9 @@ func (s *session) writeTensors(ctx context.Context, name string) (sum string, er
 			all = append(all, safetensors.Tensor{Name: bestPrefix + q.Name, DType: "F32", Shape: q.Shape, Data: bytesOf(s.best.values[i])})
 		}
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return "", err
-	}
 	h := sha256.New()
-	err = safetensors.Write(io.MultiWriter(f, h), nil, all)
-	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, f.Sync(), f.Close())
+	err = disk.Write(name, func(w io.Writer) error { return safetensors.Write(io.MultiWriter(w, h), nil, all) })
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 func bytesOf(values []float32) []byte {
