@@ -100,11 +100,11 @@ func files(t *testing.T, dir string) map[string][]byte {
 	return all
 }
 
-// sweepCalls lets every n-th way of failing happen, in each call that the command makes.
-// The command either says what went wrong and has exit code 1, with nothing left over and
+// sweepCalls lets each call that the command makes fail in each way, or only some of those
+// unless GPUPEFT_SWEEP=all. The command either says what went wrong and has exit code 1, with nothing left over and
 // no half of a file under its name, and succeeds when it is started again; or it has
 // succeeded with the complete result.
-func (s *sweep) sweepCalls(t *testing.T, every int) {
+func (s *sweep) sweepCalls(t *testing.T, some int) {
 	t.Helper()
 	made, code, text := s.run(t, faults.CallRule{})
 	if code != 0 {
@@ -115,8 +115,12 @@ func (s *sweep) sweepCalls(t *testing.T, every int) {
 	for i, c := range made {
 		rules = append(rules, rulesFor(i+1, c)...)
 	}
-	tried, refused := 0, 0
-	for i := (len(rules) - 1) % every; i < len(rules); i += every {
+	every := max(1, len(rules)/some)
+	if os.Getenv("GPUPEFT_SWEEP") == "all" {
+		every = 1
+	}
+	tried, told := 0, 0
+	for i := 0; i < len(rules); i += every {
 		made, code, text := s.run(t, rules[i])
 		failed := slices.IndexFunc(made, func(c faults.Called) bool { return c.Failed })
 		if failed < 0 {
@@ -125,11 +129,11 @@ func (s *sweep) sweepCalls(t *testing.T, every int) {
 		name := fmt.Sprintf("%v of %s (%v, full: %v)", made[failed].Call, strings.TrimPrefix(made[failed].Path, s.dir), rules[i].Errno, rules[i].Full)
 		tried++
 		if code != 0 {
-			refused++
+			told++
 		}
 		t.Run(name, func(t *testing.T) { s.check(t, made[failed], rules[i], code, text) })
 	}
-	t.Logf("%d calls, %d failures: %d were told, without %d the result was complete", len(made), tried, refused, tried-refused)
+	t.Logf("%d calls, %d failures: %d were told, after %d the result was complete", len(made), tried, told, tried-told)
 }
 
 // check looks at what a failure has left.
@@ -140,9 +144,7 @@ func (s *sweep) check(t *testing.T, failed faults.Called, rule faults.CallRule, 
 		s.checkWhole(t)
 		return
 	}
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	last := lines[len(lines)-1]
-	if code != 1 || !strings.HasPrefix(last, "gpupeft: ") || !strings.Contains(last, rule.Errno.Error()) || !strings.Contains(last, s.dir) {
+	if code != 1 || !strings.Contains(text, "gpupeft: ") || !strings.Contains(text, rule.Errno.Error()) || !strings.Contains(text, s.dir) {
 		t.Errorf("exit code %d: %s", code, text)
 	}
 	if r := run(t, s.args(s.dir)...); r.code != 0 && !(kept && strings.Contains(r.err, "is there already")) {
@@ -214,14 +216,6 @@ func complete(name string, data []byte) (err error) {
 	return err
 }
 
-// every is 1 if all failures are wanted, else a number for a short test.
-func every(short int) int {
-	if os.Getenv("GPUPEFT_SWEEP") == "all" {
-		return 1
-	}
-	return short
-}
-
 // TestTuneCallsFail: whatever fails on the disk in a run that goes on from a checkpoint, the
 // checkpoint before is whole, and the run goes on from it to the same result.
 func TestTuneCallsFail(t *testing.T) {
@@ -248,5 +242,64 @@ func TestTuneCallsFail(t *testing.T) {
 			}
 		}
 	}
-	s.sweepCalls(t, every(9))
+	s.sweepCalls(t, 40)
+}
+
+// TestCallsFail: the same for other commands that write.
+func TestCallsFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	demo, adapter := demoModel(t), tiny+"/adapter_lora"
+	nothing := func(string) {}
+	for name, c := range map[string]struct {
+		before func(dir string)
+		args   string // OUT is a path in the world
+	}{
+		"capture":            {nothing, "capture --device cpu --model " + tiny + " --token-ids 3,4,5 --hooks * --out OUT.safetensors"},
+		"merge":              {nothing, "merge --device cpu --model " + tiny + " --adapter " + adapter + " --out OUT"},
+		"quantize":           {nothing, "quantize --model " + demo + " --to q4_0 --out OUT.gguf"},
+		"convert":            {nothing, "convert --model " + tiny + " --adapter " + adapter + " --to mlx --out OUT"},
+		"convert to GGUF":    {nothing, "convert --model " + tiny + " --adapter " + adapter + " --to gguf --out OUT.gguf"},
+		"combine":            {nothing, "combine --adapter " + adapter + ":0.5 --adapter " + adapter + " --out OUT"},
+		"inspect-heads":      {nothing, "inspect-heads --device cpu --model " + tiny + " --random 4 --batch 1 --csv OUT.csv --out OUT.safetensors --html OUT.html --png OUT"},
+		"lens --fit":         {nothing, "lens --device cpu --model " + demo + " --prompt-file " + demo + "/tokenizer_config.json --fit OUT.safetensors"},
+		"circuits":           {nothing, "circuits induction --vocab 8 --length 8 --width 8 --steps 2 --tests 2 --device cpu --html OUT.html --png OUT-png --out OUT"},
+		"steer":              {func(dir string) { write(t, dir, "texts", "good\nfine\n") }, "steer --device cpu --model " + demo + " --toward WORLD/texts --away WORLD/texts --out OUT.safetensors"},
+		"in place of others": {func(dir string) { write(t, dir, "out.csv", "older") }, "inspect-heads --device cpu --model " + tiny + " --random 4 --batch 1 --csv OUT.csv"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newSweep(t, c.before, func(dir string) []string {
+				return strings.Fields(strings.NewReplacer("WORLD", dir, "OUT", filepath.Join(dir, "out")).Replace(c.args))
+			}).sweepCalls(t, 6)
+		})
+	}
+}
+
+// TestExperimentCallsFail: the same for an experiment, which goes on where it was. Its table
+// has times in it.
+func TestExperimentCallsFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	model := demoModel(t)
+	s := newSweep(t, func(dir string) {
+		write(t, dir, "rows.jsonl", strings.Repeat(`{"prompt":"Who ate the soup?","completion":" Hugo did."}`+"\n", 20))
+		write(t, dir, "plan.yaml", "name: x\nsettings: {steps: 1, eval-batches: 1, device: cpu}\nmethods: [{name: lora, method: lora}]\nbaselines: [majority]\n"+
+			"datasets: [{name: rows, data: "+filepath.Join(dir, "rows.jsonl")+"}]\nmodels: [{name: demo, model: "+model+"}]\n")
+	}, func(dir string) []string {
+		return []string{"experiment", "--out", filepath.Join(dir, "out"), filepath.Join(dir, "plan.yaml")}
+	})
+	s.whole = func(t *testing.T, dir string) {
+		got := files(t, dir)
+		for name := range s.after {
+			if _, ok := got[name]; !ok {
+				t.Errorf("%s is missing", name)
+			}
+		}
+		if rows := decode[tableJSON](t, string(got["out/table.json"])).Rows; len(rows) != 2 {
+			t.Errorf("rows %+v", rows)
+		}
+	}
+	s.sweepCalls(t, 12)
 }
