@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"github.com/gpupeft/gpupeft/cli"
 	"github.com/gpupeft/gpupeft/internal/backends"
 	"github.com/gpupeft/gpupeft/peft/runlog"
+	"github.com/gpupeft/gpupeft/peft/tune"
 )
 
 // asProgram makes the test's binary the program.
@@ -60,15 +62,15 @@ func childrenOf(pid int) (children []int) {
 	return children
 }
 
-// TestKill kills a run again and again, at random times and without warning, and goes on
-// each time: what comes out is what comes out of a run that nothing happened to. On the GPU,
-// where two processes make a run, either of them. GPUPEFT_KILLS says how often, and
+// onDevices runs a test of processes on the CPU and on the GPU, where two processes make a
+// run. The environment says how often something happens, if not as often as here, and
 // GPUPEFT_KILL_DEVICE where.
-func TestKill(t *testing.T) {
+func onDevices(t *testing.T, env string, often map[string]int, test func(t *testing.T, device string, times int)) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	for device, kills := range map[string]int{"cpu": 20, "gpu": 4} {
+	for device, times := range often {
 		t.Run(device, func(t *testing.T) {
 			if only := os.Getenv("GPUPEFT_KILL_DEVICE"); only != "" && only != device {
 				t.Skip("GPUPEFT_KILL_DEVICE=", only)
@@ -76,15 +78,59 @@ func TestKill(t *testing.T) {
 			if device == "gpu" {
 				backends.GPU(t) // skips where there is none
 			}
-			if n, err := strconv.Atoi(os.Getenv("GPUPEFT_KILLS")); err == nil {
-				kills = n
+			if n, err := strconv.Atoi(os.Getenv(env)); err == nil {
+				times = n
 			}
-			killAndGoOn(t, device, kills)
+			test(t, device, times)
 		})
 	}
 }
 
-func killAndGoOn(t *testing.T, device string, kills int) {
+// TestKill kills a run again and again, at random times and without warning, and goes on
+// each time: what comes out is what comes out of a run that nothing happened to. On the GPU
+// it is one of the two processes. GPUPEFT_KILLS says how often.
+func TestKill(t *testing.T) {
+	onDevices(t, "GPUPEFT_KILLS", map[string]int{"cpu": 20, "gpu": 4}, func(t *testing.T, device string, times int) {
+		workers := 0
+		kill := func(c *exec.Cmd, random *rand.Rand) {
+			victim := c.Process
+			if children := childrenOf(c.Process.Pid); len(children) > 0 && random.IntN(2) == 0 {
+				victim, _ = os.FindProcess(children[0])
+				workers++
+			}
+			_ = victim.Kill()
+		}
+		disturb(t, device, times, kill, func(s *os.ProcessState) bool { return s.ExitCode() == -1 })
+		t.Logf("%d kills were of the process that computes for another", workers)
+	})
+}
+
+// TestSignalsAtRandom sends signals at random times, from the start to the end, every other
+// time a second one soon after: the exit code tells of the signal, and the run can go on.
+// GPUPEFT_SIGNALS says how often.
+func TestSignalsAtRandom(t *testing.T) {
+	onDevices(t, "GPUPEFT_SIGNALS", map[string]int{"cpu": 8, "gpu": 4}, func(t *testing.T, device string, times int) {
+		send := func(c *exec.Cmd, random *rand.Rand) {
+			signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+			_ = c.Process.Signal(signals[random.IntN(2)])
+			if random.IntN(2) == 0 {
+				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+				_ = c.Process.Signal(signals[random.IntN(2)])
+			}
+		}
+		// A process that hasn't come far, or has got a second one, is ended by the signal itself.
+		disturb(t, device, times, send, func(s *os.ProcessState) bool {
+			return slices.Contains([]int{130, 143}, s.ExitCode()) || slices.Contains([]string{"signal: interrupt", "signal: terminated"}, s.String())
+		})
+	})
+}
+
+// disturb does harm to a run at random times, goes on from what it has left until it is
+// complete, and begins another one, until that has happened so many times. All runs come to
+// what one comes to that is left alone. A process that doesn't come to its end must end as
+// is fine.
+func disturb(t *testing.T, device string, times int, harm func(*exec.Cmd, *rand.Rand), fine func(*os.ProcessState) bool) {
+	t.Helper()
 	dir := t.TempDir()
 	rows := readyRows(t, dir, 40)
 	steps := map[string]int{"cpu": 150, "gpu": 40}[device]
@@ -96,7 +142,7 @@ func killAndGoOn(t *testing.T, device string, kills int) {
 			"--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb"),
 		}
 		if device == "gpu" {
-			args = append(args, "--restarts", strconv.Itoa(kills))
+			args = append(args, "--restarts", strconv.Itoa(times))
 		}
 		return args
 	}
@@ -106,37 +152,44 @@ func killAndGoOn(t *testing.T, device string, kills int) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	took := time.Since(began)
-	random := rand.New(rand.NewPCG(uint64(kills), 1))
-	killed, workers, runs := 0, 0, 0
-	for ; killed < kills; runs++ {
-		this := "killed-" + strconv.Itoa(runs)
+	random := rand.New(rand.NewPCG(uint64(times), 1))
+	done, runs := 0, 0
+	longest := time.Duration(0) // until an end after the first harm
+	for ; done < times; runs++ {
+		this := "disturbed-" + strconv.Itoa(runs)
 		for complete := false; !complete; {
 			c, out := start(t, command(this)...)
-			ended := make(chan error, 1)
-			go func() { ended <- c.Wait() }()
+			began := time.Now()
+			ended := make(chan struct{})
+			go func() { _ = c.Wait(); close(ended) }()
+			var first time.Time
 			for running := true; running; {
 				select {
-				case err := <-ended:
-					var exit *exec.ExitError
-					if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != -1) {
-						t.Fatalf("%d kills: %v: %s", killed, err, out)
-					}
-					running, complete = false, err == nil
+				case <-ended:
+					running, complete = false, c.ProcessState.Success()
 				case <-time.After(time.Duration(random.Int64N(int64(took)))):
-					victim := c.Process
-					if workersOf := childrenOf(c.Process.Pid); len(workersOf) > 0 && random.IntN(2) == 0 {
-						victim, _ = os.FindProcess(workersOf[0])
-						workers++
-					}
-					if victim.Kill() == nil {
-						killed++
+					harm(c, random)
+					done++
+					if first.IsZero() {
+						first = time.Now()
 					}
 				}
+			}
+			switch {
+			case !complete && !fine(c.ProcessState):
+				t.Fatalf("after %d times: %v: %s", done, c.ProcessState, out)
+			case !complete:
+				longest = max(longest, time.Since(first))
+			case first.IsZero():
+				took = min(took, time.Since(began)) // the first may have been slow
+			}
+			if _, err := tune.Open(filepath.Join(dir, this+"-checkpoints")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
 			}
 		}
 		same(t, dir, "whole", this, steps)
 	}
-	t.Logf("%d runs to the same bytes through %d kills, %d of the process that computes for another", runs, killed, workers)
+	t.Logf("%d runs came to the same bytes through %d disturbances; the longest time to an end was %v", runs, done, longest)
 }
 
 // same compares what two runs of so many steps have left.
