@@ -217,32 +217,39 @@ func complete(name string, data []byte) (err error) {
 }
 
 // TestTuneCallsFail: whatever fails on the disk in a run that goes on from a checkpoint, the
-// checkpoint before is whole, and the run goes on from it to the same result.
+// checkpoint before is whole, and the run goes on from it to the same result; also in a
+// process of its own.
 func TestTuneCallsFail(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
+	for restarts, some := range map[string]int{"0": 40, "1": 6} {
+		t.Run("restarts "+restarts, func(t *testing.T) { tuneCallsFail(t, restarts, some) })
+	}
+}
+
+func tuneCallsFail(t *testing.T, restarts string, some int) {
 	command := func(dir, name string) []string {
 		return []string{
-			"tune", "--device", "cpu", "--model", tiny, "--data", filepath.Join(dir, "rows.jsonl"), "--steps", "9", "--batch-size", "4", "--lr", "0.02",
-			"--eval-every", "1", "--keep-best", "--save-every", "3", "--keep", "2", "--resume", "auto", "--quiet", "--out", filepath.Join(dir, name),
+			"tune", "--device", "cpu", "--restarts", restarts, "--model", tiny, "--data", filepath.Join(dir, "rows.jsonl"), "--steps", "9", "--batch-size", "4",
+			"--lr", "0.02", "--eval-every", "1", "--keep-best", "--save-every", "3", "--keep", "2", "--resume", "auto", "--quiet", "--out", filepath.Join(dir, name),
 			"--log-jsonl", filepath.Join(dir, name+".jsonl"), "--log-csv", filepath.Join(dir, name+".csv"), "--tensorboard", filepath.Join(dir, name+".tb"),
 		}
 	}
 	s := newSweep(t, func(dir string) {
 		readyRows(t, dir, 40)
 		must(t, command(dir, "whole")...)
-		must(t, append(command(dir, "o"), "--max-time", "1ns")...)
-	}, func(dir string) []string { return command(dir, "o") })
+		must(t, append(command(dir, "tuned"), "--max-time", "1ns")...)
+	}, func(dir string) []string { return command(dir, "tuned") })
 	s.whole = func(t *testing.T, dir string) {
-		same(t, dir, "whole", "o", 9)
+		same(t, dir, "whole", "tuned", 9)
 		for _, name := range []string{"report.html", "loss.png", "loss.svg"} {
-			if _, err := os.Stat(filepath.Join(dir, "o", name)); err != nil {
+			if _, err := os.Stat(filepath.Join(dir, "tuned", name)); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	s.sweepCalls(t, 40)
+	s.sweepCalls(t, some)
 }
 
 // TestCallsFail: the same for other commands that write.
