@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/tensor"
 	"github.com/gpupeft/gpupeft/transformer"
 	"github.com/gpupeft/gpupeft/transformer/demo"
@@ -56,7 +57,7 @@ func modelPath(name string) (dir fs.FS, file string, err error) {
 		if !strings.EqualFold(filepath.Ext(name), ".gguf") {
 			return nil, "", fmt.Errorf("--model %s: neither a directory nor a .gguf file", name)
 		}
-		return os.DirFS(filepath.Dir(name)), filepath.Base(name), nil
+		return disk.Dir(filepath.Dir(name)), filepath.Base(name), nil
 	}
 	dir, err = directory("--model", name)
 	return dir, "", err

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/gpupeft/gpupeft/gpu"
 	"github.com/gpupeft/gpupeft/gpu/selftest"
+	"github.com/gpupeft/gpupeft/internal/hostile"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/runlog"
 )
@@ -197,5 +201,41 @@ func TestSettle(t *testing.T) {
 				t.Error(r)
 			}
 		})
+	}
+}
+
+// TestTrainedTemplate: what a stranger's adapter says of its training names no file but its
+// own.
+func TestTrainedTemplate(t *testing.T) {
+	trained := func(template, name string) string {
+		dir := t.TempDir()
+		text, err := json.Marshal(map[string]any{"data": map[string]any{"chat_template": template}, "config": map[string]any{"chat-template": name}})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, runName), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return trainedTemplate(dir)
+	}
+	for name, want := range map[string]string{"auto": "model", "model": "model", "llama-2": "llama-2", "none": "", "": ""} {
+		if got := trained("x", name); got != want {
+			t.Errorf("trained with %q: %q, want %q", name, got, want)
+		}
+	}
+	if got := trained("", "auto"); got != "none" {
+		t.Errorf("trained without one: %q", got)
+	}
+	for _, path := range append(hostile.Paths(), "run.json") {
+		if got := trained("x", path); got != "" {
+			t.Errorf("trained with %q: %q", path, got)
+		}
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(os.DevNull, filepath.Join(dir, templateFile)); err != nil {
+		t.Skip("needs links: ", err)
+	}
+	if got := trainedTemplate(dir); got != "" {
+		t.Errorf("a device: %q", got)
 	}
 }

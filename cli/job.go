@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/data"
 	"github.com/gpupeft/gpupeft/peft/tune"
@@ -247,7 +248,7 @@ func dataPath(name string) (dir fs.FS, file string, err error) {
 	case err != nil:
 		return nil, "", fmt.Errorf("--data: %w", err)
 	case info.IsDir():
-		return os.DirFS(name), ".", nil
+		return disk.Dir(name), ".", nil
 	}
 	return os.DirFS(filepath.Dir(name)), filepath.Base(name), nil
 }

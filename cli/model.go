@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/gpupeft/gpupeft/internal/disk"
 	"github.com/gpupeft/gpupeft/peft"
 	"github.com/gpupeft/gpupeft/peft/formats"
 	"github.com/gpupeft/gpupeft/tensor"
@@ -121,7 +122,7 @@ func directory(flag, name string) (fs.FS, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s %s: not a directory", flag, name)
 	}
-	return os.DirFS(name), nil
+	return disk.Dir(name), nil
 }
 
 // loadAdapter loads an adapter, in any format, that a flag names.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -125,9 +124,9 @@ type finishedRun struct {
 
 func readRun(dir string) (*finishedRun, error) {
 	name := filepath.Join(dir, runName)
-	b, err := os.ReadFile(name)
+	b, err := fs.ReadFile(disk.Dir(dir), runName)
 	if err != nil {
-		return nil, fmt.Errorf("not the directory of a run: %w", err)
+		return nil, fmt.Errorf("%s is not the directory of a run: %w", dir, err)
 	}
 	var r finishedRun
 	if err := errors.Join(json.Unmarshal(b, &r.report), json.Unmarshal(b, &r.all)); err != nil {

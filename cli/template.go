@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -39,9 +40,11 @@ func (b *base) openTrainedTemplate(c *cli.Context) (trained bool, err error) {
 }
 
 // trainedTemplate returns the --chat-template of the training that an adapter's directory
-// comes from: none if there was none, and "" if nothing is known.
+// comes from: none if there was none, and "" if nothing is known. The template's own file is
+// the only one that a directory can name, which may be a stranger's.
 func trainedTemplate(dir string) string {
-	if file := filepath.Join(dir, templateFile); exists(file) {
+	file := filepath.Join(dir, templateFile)
+	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 		return file
 	}
 	run, err := readRun(dir)
@@ -52,10 +55,12 @@ func trainedTemplate(dir string) string {
 	switch {
 	case run.Data.Template == "":
 		return "none"
-	case name == "auto":
+	case name == "auto", name == "model":
 		return "model"
+	case slices.Contains(chat.Names(), name):
+		return name
 	}
-	return name
+	return ""
 }
 
 // copyTemplate gives the adapter the template of its training, if that came from a file.

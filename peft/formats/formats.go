@@ -72,7 +72,7 @@ func Read(path string, o Options) (*peft.State, Format, error) {
 	}
 	var dir fs.FS
 	if info.IsDir() {
-		dir = os.DirFS(path)
+		dir = disk.Dir(path)
 	}
 	for _, c := range codecs {
 		if c.detect(path, dir) {
