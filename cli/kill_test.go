@@ -125,11 +125,14 @@ func TestSignalsAtRandom(t *testing.T) {
 	})
 }
 
+// harm is done to a process.
+type harm func(c *exec.Cmd, random *rand.Rand)
+
 // disturb does harm to a run at random times, goes on from what it has left until it is
 // complete, and begins another one, until that has happened so many times. All runs come to
 // what one comes to that is left alone. A process that doesn't come to its end must end as
 // is fine.
-func disturb(t *testing.T, device string, times int, harm func(*exec.Cmd, *rand.Rand), fine func(*os.ProcessState) bool) {
+func disturb(t *testing.T, device string, times int, do harm, fine func(*os.ProcessState) bool) {
 	t.Helper()
 	dir := t.TempDir()
 	rows := readyRows(t, dir, 40)
@@ -156,32 +159,18 @@ func disturb(t *testing.T, device string, times int, harm func(*exec.Cmd, *rand.
 		took = time.Since(began)
 	}
 	random := rand.New(rand.NewPCG(uint64(times), 1))
-	done, runs := 0, 0
-	longest := time.Duration(0) // until an end after the first harm
+	done, runs, longest := 0, 0, time.Duration(0)
 	for ; done < times; runs++ {
 		this := "disturbed-" + strconv.Itoa(runs)
 		for complete := false; !complete; {
 			c, out := start(t, command(this)...)
-			ended := make(chan struct{})
-			go func() { _ = c.Wait(); close(ended) }()
-			var first time.Time
-			for running := true; running; {
-				select {
-				case <-ended:
-					running, complete = false, c.ProcessState.Success()
-				case <-time.After(time.Duration(random.Int64N(int64(took)))):
-					harm(c, random)
-					done++
-					if first.IsZero() {
-						first = time.Now()
-					}
-				}
-			}
+			harmed, lived := live(c, took, random, do)
+			done, complete = done+harmed, c.ProcessState.Success()
 			if !complete && !fine(c.ProcessState) {
 				t.Fatalf("after %d times: %v: %s", done, c.ProcessState, out)
 			}
 			if !complete {
-				longest = max(longest, time.Since(first))
+				longest = max(longest, lived)
 			}
 			if _, err := tune.Open(filepath.Join(dir, this+"-checkpoints")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
@@ -190,6 +179,25 @@ func disturb(t *testing.T, device string, times int, harm func(*exec.Cmd, *rand.
 		same(t, dir, "whole", this, steps)
 	}
 	t.Logf("%d runs came to the same bytes through %d disturbances; the longest time to an end was %v", runs, done, longest)
+}
+
+// live waits for the end of a process, and does harm to it at random times that are no more
+// than most apart. It returns how often, and how long the process lived after the first time.
+func live(c *exec.Cmd, most time.Duration, random *rand.Rand, do harm) (times int, lived time.Duration) {
+	ended := make(chan struct{})
+	go func() { _ = c.Wait(); close(ended) }()
+	var first time.Time
+	for {
+		select {
+		case <-ended:
+			return times, time.Since(first)
+		case <-time.After(time.Duration(random.Int64N(int64(most)))):
+			do(c, random)
+			if times++; times == 1 {
+				first = time.Now()
+			}
+		}
+	}
 }
 
 // same compares what two runs of so many steps have left.

@@ -2,7 +2,7 @@ package faults
 
 import "syscall"
 
-// Call is a kind of system calls that change files.
+// Call is a kind of system calls that change files, such as Go's package os makes them.
 type Call string
 
 // The kinds of calls.

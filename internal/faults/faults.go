@@ -1,5 +1,11 @@
-// Package faults gives tests a Vulkan driver that fails when they want it to: a loader,
-// built from testdata/vulkan.c, that stands before the machine's own.
+// Package faults gives tests a disk and a Vulkan driver that fail when they want it to.
+//
+// The disk fails in the system calls of a process below a directory, which the kernel lets
+// the test answer in its place:
+//
+//	made, err := faults.StartCalls(t, command, dir, faults.CallRule{At: 3, Errno: syscall.ENOSPC}).Wait(t)
+//
+// The driver is a loader, built from testdata/vulkan.c, that stands before the machine's own:
 //
 //	loader := faults.New(t)
 //	loader.Set(faults.Submit, faults.Rule{After: 3, Result: faults.DeviceLost})
