@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,12 +96,12 @@ func (w *Calls) watch(ended *os.File) error {
 		switch {
 		case poll[0].Revents&unix.POLLIN != 0:
 			var n notification
-			if ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)) != 0 {
+			if ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_RECV, &n) != 0 {
 				continue // the process was killed meanwhile
 			}
 			r := w.answer(&n)
 			r.id = n.id
-			_ = ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+			_ = ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, &r)
 		case poll[1].Revents != 0:
 			return nil
 		}

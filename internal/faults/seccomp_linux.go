@@ -68,8 +68,8 @@ func listen() (int, error) {
 		return 0, err
 	}
 	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, uintptr(unsafe.Pointer(&program)))
+	const withListener = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, withListener, uintptr(unsafe.Pointer(&program))) // #nosec G103 -- there is no other way
 	if errno != 0 {
 		return 0, errno
 	}
@@ -77,8 +77,8 @@ func listen() (int, error) {
 }
 
 // ioctl passes one of the structs.
-func ioctl(fd, request int, p unsafe.Pointer) unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(p))
+func ioctl[T notification | response](fd, request int, p *T) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(p))) // #nosec G103 -- there is no other way
 	return errno
 }
 
