@@ -20,12 +20,13 @@ var archs = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUD
 // notification and response are struct seccomp_notif and seccomp_notif_resp of
 // linux/seccomp.h.
 type notification struct {
-	id         uint64
-	pid, flags uint32
-	nr         int32
-	arch       uint32
-	ip         uint64
-	args       [6]uint64
+	id   uint64
+	pid  uint32
+	_    uint32 // flags
+	nr   int32
+	_    uint32 // architecture
+	_    uint64 // instruction
+	args [6]uint64
 }
 
 type response struct {
