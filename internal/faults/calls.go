@@ -7,9 +7,10 @@ type Call string
 
 // The kinds of calls.
 const (
-	Make     Call = "make"     // of a file or directory, and opening one to write
-	Write    Call = "write"    // also copying and cutting
-	Sync     Call = "sync"     // of a file or directory
+	Make     Call = "make"  // of a file or directory, and opening one to write
+	Write    Call = "write" // also copying and cutting
+	Sync     Call = "sync"  // of a file
+	SyncDir  Call = "sync directory"
 	Rename   Call = "rename"   // also links
 	SetMode  Call = "set mode" // chmod
 	CloseOut Call = "close"    // of a file that was open for writing

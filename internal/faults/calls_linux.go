@@ -116,6 +116,9 @@ func (w *Calls) answer(n *notification) response {
 		return through
 	}
 	c := Called{Call: n.kind(), Path: path}
+	if info, err := os.Stat(path); c.Call == Sync && err == nil && info.IsDir() {
+		c.Call = SyncDir
+	}
 	defer func() { w.made = append(w.made, c) }()
 	at := w.rule.At > 0 && len(w.made)+1 == w.rule.At
 	needsRoom := c.Call == Make || c.Call == Write
