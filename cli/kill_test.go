@@ -162,15 +162,19 @@ func disturb(t *testing.T, device string, times int, do harm, fine func(*os.Proc
 	done, runs, longest := 0, 0, time.Duration(0)
 	for ; done < times; runs++ {
 		this := "disturbed-" + strconv.Itoa(runs)
-		for complete := false; !complete; {
+		for attempt, complete := 0, false; !complete; attempt++ {
+			began := time.Now()
 			c, out := start(t, command(this)...)
 			harmed, lived := live(c, took, random, do)
 			done, complete = done+harmed, c.ProcessState.Success()
 			if !complete && !fine(c.ProcessState) {
 				t.Fatalf("after %d times: %v: %s", done, c.ProcessState, out)
 			}
-			if !complete {
+			switch {
+			case !complete:
 				longest = max(longest, lived)
+			case attempt == 0 && harmed == 0:
+				took = min(took, time.Since(began)) // the machine was busier then
 			}
 			if _, err := tune.Open(filepath.Join(dir, this+"-checkpoints")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
