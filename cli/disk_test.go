@@ -23,14 +23,14 @@ import (
 // rulesFor are the ways in which a call fails.
 func rulesFor(at int, c faults.Called) []faults.CallRule {
 	errors := map[faults.Call][]syscall.Errno{
-		faults.Make: {syscall.ENOSPC, syscall.EACCES}, faults.Write: {syscall.ENOSPC, syscall.EIO}, faults.Rename: {syscall.EIO},
+		faults.Make: {syscall.ENOSPC, syscall.EACCES}, faults.Write: {syscall.ENOSPC, syscall.EIO}, faults.Copy: {syscall.ENOSPC}, faults.Rename: {syscall.EIO},
 		faults.Sync: {syscall.EIO}, faults.SyncDir: {syscall.EIO}, faults.SetMode: {syscall.EPERM}, faults.CloseOut: {syscall.EIO}, faults.Remove: {syscall.EIO},
 	}[c.Call]
 	var rules []faults.CallRule
 	for _, errno := range errors {
 		rules = append(rules, faults.CallRule{At: at, Errno: errno})
 	}
-	if c.Call == faults.Make || c.Call == faults.Write {
+	if c.Call == faults.Make || c.Call == faults.Write || c.Call == faults.Copy {
 		rules = append(rules, faults.CallRule{At: at, Errno: syscall.ENOSPC, Full: true})
 	}
 	return rules

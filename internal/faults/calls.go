@@ -8,7 +8,8 @@ type Call string
 // The kinds of calls.
 const (
 	Make     Call = "make"  // of a file or directory, and opening one to write
-	Write    Call = "write" // also copying and cutting
+	Write    Call = "write" // also cutting
+	Copy     Call = "copy"  // by the kernel, in place of which Go writes after some errors, such as EIO
 	Sync     Call = "sync"  // of a file
 	SyncDir  Call = "sync directory"
 	Rename   Call = "rename"   // also links

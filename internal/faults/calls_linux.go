@@ -77,7 +77,8 @@ func (w *Calls) Wait(t testing.TB) ([]Called, error) {
 // callKinds are the calls that the filter reports. Reading and opening to read are left alone.
 var callKinds = map[uint32]Call{
 	unix.SYS_MKDIRAT: Make, unix.SYS_OPENAT: Make,
-	unix.SYS_WRITE: Write, unix.SYS_PWRITE64: Write, unix.SYS_FTRUNCATE: Write, unix.SYS_COPY_FILE_RANGE: Write, unix.SYS_SENDFILE: Write, unix.SYS_SPLICE: Write,
+	unix.SYS_WRITE: Write, unix.SYS_PWRITE64: Write, unix.SYS_FTRUNCATE: Write,
+	unix.SYS_COPY_FILE_RANGE: Copy, unix.SYS_SENDFILE: Copy, unix.SYS_SPLICE: Copy,
 	unix.SYS_FSYNC: Sync, unix.SYS_FDATASYNC: Sync,
 	unix.SYS_RENAMEAT: Rename, unix.SYS_RENAMEAT2: Rename, unix.SYS_LINKAT: Rename, unix.SYS_SYMLINKAT: Rename,
 	unix.SYS_FCHMOD: SetMode, unix.SYS_FCHMODAT: SetMode,
@@ -121,7 +122,7 @@ func (w *Calls) answer(n *notification) response {
 	}
 	defer func() { w.made = append(w.made, c) }()
 	at := w.rule.At > 0 && len(w.made)+1 == w.rule.At
-	needsRoom := c.Call == Make || c.Call == Write
+	needsRoom := c.Call == Make || c.Call == Write || c.Call == Copy
 	c.Failed = at || w.full && needsRoom
 	if !c.Failed {
 		return through

@@ -97,7 +97,10 @@ func (s *session) resume(ctx context.Context) (err error) {
 		return err
 	}
 	s.before = time.Duration(c.file.Seconds * float64(time.Second))
-	s.waited, s.last, s.lastSave = c.file.Waited, c.file.Last, c.Step
+	s.waited, s.last = c.file.Waited, c.file.Last
+	if s.last == nil || s.last.Stop.Complete() { // else its evaluation is to be saved, too
+		s.lastSave = c.Step
+	}
 	return s.trainer.Resume(c.Step)
 }
 

@@ -593,12 +593,22 @@ func TestAgain(t *testing.T) {
 			}
 			second := b.job(4)
 			second.EvalEvery, second.Resume = 2, b.open(first.Save.Dir)
+			second.Save.Dir, second.Save.Last = first.Save.Dir, true
 			got := b.all(t.Context(), second)
 			for i := range got {
 				got[i].Duration = 0
 			}
 			if !second.Resume.Again || !reflect.DeepEqual(got, want[at-1:]) {
 				t.Errorf("after the evaluation of step %d was interrupted: %+v, want %+v", at, got, want[at-1:])
+			}
+			third := b.job(4)
+			third.EvalEvery, third.Resume = 2, b.open(first.Save.Dir)
+			third.Evaluate = func(context.Context) (tune.Score, error) {
+				t.Errorf("the evaluation of step %d isn't in the last checkpoint", at)
+				return evaluate(t.Context())
+			}
+			if got := b.all(t.Context(), third); len(got) != 1 || got[0].Stop != tune.Finished || !reflect.DeepEqual(got[0].Score, want[3].Score) {
+				t.Errorf("a run that is complete: %+v", got)
 			}
 		}
 	})
