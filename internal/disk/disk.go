@@ -63,7 +63,9 @@ func Make(path string, replace bool, make func(temp string) error) error {
 		if err := make(made); err != nil {
 			return err
 		}
-		syncDir(made)
+		if info, err := os.Stat(made); err == nil && info.IsDir() { // a file is on the disk
+			syncDir(made)
+		}
 		if err := giveWay(path, old, replace); err != nil {
 			return err
 		}
