@@ -99,7 +99,13 @@ func (h *host[T]) Read(ctx context.Context, t *Tensor, data []byte) error {
 func (h *host[T]) appendFloats(ctx context.Context, t *Tensor, dst []float32) ([]float32, error) {
 	err := h.access(ctx, t, func(s span[T]) {
 		if values, ok := any(s.values).([]float32); ok {
-			dst = append(dst, values...)
+			first := len(dst)
+			if cap(dst) < first+len(values) {
+				dst = append(make([]float32, 0, first+len(values)), dst...)
+			}
+			dst = dst[:first+len(values)]
+			k := &task[T]{workers: h.info.Threads}
+			k.parallel(len(values), 1<<18, func(lo, hi int) { copy(dst[first+lo:], values[lo:hi]) })
 			return
 		}
 		for _, v := range s.values {
