@@ -134,16 +134,22 @@ func (s span[T]) raw() []byte {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 		return nil
 	}
-	values, _ := any(s.values).([]float32) // none, where T is float64
-	switch {
-	case len(values) > 0:
-		return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
-	case len(s.halves) > 0:
-		return unsafe.Slice((*byte)(unsafe.Pointer(&s.halves[0])), 2*len(s.halves))
-	case len(s.ints) > 0:
-		return unsafe.Slice((*byte)(unsafe.Pointer(&s.ints[0])), 4*len(s.ints))
+	if values, ok := any(s.values).([]float32); ok && len(values) > 0 { // with T float64 they are converted
+		return bytesOf(values)
+	}
+	if len(s.halves) > 0 {
+		return bytesOf(s.halves)
+	}
+	if len(s.ints) > 0 {
+		return bytesOf(s.ints)
 	}
 	return s.blocks
+}
+
+// bytesOf is the memory of values.
+func bytesOf[E any](values []E) []byte {
+	size := len(values) * int(unsafe.Sizeof(values[0]))
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), size) // #nosec G103 -- of values, and as long
 }
 
 // decode fills a piece of memory from little-endian bytes.

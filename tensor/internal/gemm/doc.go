@@ -12,9 +12,10 @@
 // Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008. The left operand is packed
 // once, for all workers; a panel of the right one is packed by the worker that goes over all of the left with it.
 //
-// The kernels come in assembly for amd64 processors with AVX-512F or AVX2 and FMA and in plain Go for all
-// others (or with the build tag purego); their results differ by rounding. In the environment,
-// GODEBUG=cpu.avx512f=off and GODEBUG=cpu.avx2=off switch the faster ones off.
+// The kernels come in assembly for amd64 processors with AVX-512F or AVX2 and FMA, in assembly for arm64 (NEON, so far run
+// on an emulator alone), and in plain Go for all others (or with the build tag purego); their results differ by rounding. In
+// the environment, GODEBUG=cpu.avx512f=off and GODEBUG=cpu.avx2=off switch the faster ones off.
 package gemm
 
 //go:generate go run -C ../_asm ./gemm -out ../gemm/asm_amd64.s -stubs ../gemm/asm_amd64.go -pkg gemm
+//go:generate go run -C ../_asm ./neon -out ../gemm/asm_arm64.s -stubs ../gemm/asm_arm64.go

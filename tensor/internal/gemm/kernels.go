@@ -51,6 +51,14 @@ type tiles struct {
 	alpha  float32
 }
 
+// source is the first value of from, or nil.
+func (t *tiles) source() *float32 {
+	if t.from == nil {
+		return nil
+	}
+	return &t.from[0]
+}
+
 // rows runs the kernel over rows of A and C from their start on: whole panels of height, then the rest.
 func (t *tiles) rows(micro func(*tiles), rows, height int) {
 	t.height, t.panels = height, rows/height

@@ -3,8 +3,6 @@
 package gemm
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/cpu"
 
 	"github.com/gpupeft/gpupeft/tensor/internal/quant"
@@ -40,7 +38,7 @@ var avx512 = kernels{
 const size = 4
 
 func microAVX2(t *tiles) {
-	a, b, c, from := &t.a[0], &t.b[0], &t.c[0], unsafe.SliceData(t.from)
+	a, b, c, from := &t.a[0], &t.b[0], &t.c[0], t.source()
 	row, step, panel, ldc, ldfrom := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size, t.ldfrom*size
 	switch t.height {
 	case 1:
@@ -59,7 +57,7 @@ func microAVX2(t *tiles) {
 }
 
 func microAVX512(t *tiles) {
-	a, b, c, from := &t.a[0], &t.b[0], &t.c[0], unsafe.SliceData(t.from)
+	a, b, c, from := &t.a[0], &t.b[0], &t.c[0], t.source()
 	row, step, panel, ldc, ldfrom := t.aRow*size, t.aStep*size, t.aPanel*size, t.ldc*size, t.ldfrom*size
 	mask := uint32(1<<t.cols - 1)
 	kernel := micro512[t.height-1][1]
