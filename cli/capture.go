@@ -196,7 +196,7 @@ func (b *base) trace(c *cli.Context, ids [][]int32, o interp.Options) (trace *in
 	var failed error
 	err = disk.WriteFile(name, func(f *os.File) error {
 		trace, failed = interp.CaptureTo(c.Context, b.model, ids, o, f, traceMetadata(c, b))
-		return errors.Join(failed, f.Sync())
+		return failed
 	})
 	switch {
 	case failed != nil: // which is rather the run's than the file's
