@@ -51,14 +51,10 @@ func (b *Backend) onCPU(ctx context.Context, o tensor.Op) (err error) {
 	return nil
 }
 
-func (b *Backend) copyToCPU(ctx context.Context, cpu tensor.Backend, t *tensor.Tensor) (*tensor.Tensor, error) {
+func (b *Backend) copyToCPU(ctx context.Context, cpu *tensor.CPU, t *tensor.Tensor) (*tensor.Tensor, error) {
 	c, err := cpu.New(t.Name, t.DType, t.Shape...)
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, t.Bytes())
-	if err := b.Read(ctx, t, data); err != nil {
-		return nil, err
-	}
-	return c, cpu.Write(ctx, c, data)
+	return c, cpu.Fill(ctx, c, func(data []byte) error { return b.Read(ctx, t, data) })
 }

@@ -95,24 +95,19 @@ func (h *host[T]) Read(ctx context.Context, t *Tensor, data []byte) error {
 	return h.access(ctx, t, func(s span[T]) { s.encode(data) })
 }
 
-// appendFloats appends the values of an F32 tensor to dst.
-func (h *host[T]) appendFloats(ctx context.Context, t *Tensor, dst []float32) ([]float32, error) {
-	err := h.access(ctx, t, func(s span[T]) {
-		if values, ok := any(s.values).([]float32); ok {
-			first := len(dst)
-			if cap(dst) < first+len(values) {
-				dst = append(make([]float32, 0, first+len(values)), dst...)
+// readFloats copies the values of an F32 tensor to dst, which has as many.
+func (h *host[T]) readFloats(ctx context.Context, t *Tensor, dst []float32) error {
+	return h.access(ctx, t, func(s span[T]) {
+		values, ok := any(s.values).([]float32)
+		if !ok {
+			for i, v := range s.values {
+				dst[i] = float32(v)
 			}
-			dst = dst[:first+len(values)]
-			k := &task[T]{workers: h.info.Threads}
-			k.parallel(len(values), 1<<18, func(lo, hi int) { copy(dst[first+lo:], values[lo:hi]) })
 			return
 		}
-		for _, v := range s.values {
-			dst = append(dst, float32(v))
-		}
+		k := &task[T]{workers: h.info.Threads}
+		k.parallel(len(values), 1<<18, func(lo, hi int) { copy(dst[lo:hi], values[lo:hi]) })
 	})
-	return dst, err
 }
 
 // access calls f with t's values when no operation runs.

@@ -30,16 +30,13 @@ func FromInts(ctx context.Context, b Backend, name string, data []int32, shape .
 	return closeUnless(WriteInts(ctx, b, t, data), t)
 }
 
-// floatAppender is a backend whose values needn't become bytes on their way.
-type floatAppender interface {
-	appendFloats(ctx context.Context, t *Tensor, dst []float32) ([]float32, error)
+// floatReader is a backend whose values needn't become bytes on their way.
+type floatReader interface {
+	readFloats(ctx context.Context, t *Tensor, dst []float32) error
 }
 
 // Floats waits for all earlier work on an F32 tensor and returns its values.
 func Floats(ctx context.Context, b Backend, t *Tensor) ([]float32, error) {
-	if h, ok := b.(floatAppender); ok && t.DType == F32 {
-		return h.appendFloats(ctx, t, nil)
-	}
 	dst := make([]float32, t.Len())
 	if err := ReadFloats(ctx, b, t, dst); err != nil {
 		return nil, err
@@ -53,9 +50,8 @@ func ReadFloats(ctx context.Context, b Backend, t *Tensor, dst []float32) error 
 	if err := checkValues(t, F32, len(dst)); err != nil {
 		return err
 	}
-	if h, ok := b.(floatAppender); ok {
-		_, err := h.appendFloats(ctx, t, dst[:0])
-		return err
+	if h, ok := b.(floatReader); ok {
+		return h.readFloats(ctx, t, dst)
 	}
 	data := make([]byte, t.Bytes())
 	if err := b.Read(ctx, t, data); err != nil {
