@@ -111,8 +111,12 @@ func Run(ctx context.Context, b tensor.Backend, c Config) iter.Seq2[Result, erro
 }
 
 // pass measures a whole pass of the model.
-func pass(ctx context.Context, on tensor.Backend, part Part, c Config) (r Result, err error) {
-	b := &listener{Backend: on}
+func pass(ctx context.Context, b tensor.Backend, part Part, c Config) (r Result, err error) {
+	var l *listener // of steps; it hides what a backend can do besides
+	if part == Step || part == Prompt {
+		l = &listener{Backend: b}
+		b = l
+	}
 	checkpoint, err := Model(c.Shape, c.Layers, c.DType)
 	if err != nil {
 		return Result{}, err
@@ -136,8 +140,8 @@ func pass(ctx context.Context, on tensor.Backend, part Part, c Config) (r Result
 			return j.Result, err
 		}
 	}
-	if part == Step || part == Prompt {
-		j.Products, err = b.alone(ctx, part, j, c.Time)
+	if l != nil {
+		j.Products, err = l.alone(ctx, part, j, c.Time)
 	}
 	return j.Result, err
 }
