@@ -25,11 +25,7 @@ func runCases(t *testing.T, b tensor.Backend, prefixes ...string) {
 			}
 			count++
 			t.Run(c.Name, func(t *testing.T) {
-				want, err := c.Run(t.Context(), oracle)
-				must(t, err)
-				got, err := c.Run(t.Context(), b)
-				must(t, err)
-				must(t, optest.Compare(got, want, c.Tolerance))
+				must(t, c.Check(t.Context(), b, oracle))
 			})
 		}
 	}

@@ -75,15 +75,7 @@ func TestCuts(t *testing.T) {
 					continue
 				}
 				ran++
-				want, err := c.Run(t.Context(), oracle)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := c.Run(t.Context(), b)
-				if err == nil {
-					err = optest.Compare(got, want, c.Tolerance)
-				}
-				if err != nil {
+				if err := c.Check(t.Context(), b, oracle); err != nil {
 					t.Errorf("%s: %v", c.Name, err)
 				}
 			}
@@ -316,15 +308,7 @@ func TestOpsAtLowLimits(t *testing.T) {
 		if i%4 != 0 && strings.HasPrefix(c.Name, "matmul") {
 			continue
 		}
-		want, err := c.Run(t.Context(), oracle)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := c.Run(t.Context(), b)
-		if err == nil {
-			err = optest.Compare(got, want, c.Tolerance)
-		}
-		if err != nil {
+		if err := c.Check(t.Context(), b, oracle); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
 	}

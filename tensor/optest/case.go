@@ -75,6 +75,19 @@ func (c Case) Run(ctx context.Context, b tensor.Backend) (_ []Output, err error)
 	return outputs, err
 }
 
+// Check runs the case on an oracle and on a backend, and compares what they wrote.
+func (c Case) Check(ctx context.Context, b, oracle tensor.Backend) error {
+	want, err := c.Run(ctx, oracle)
+	if err != nil {
+		return fmt.Errorf("oracle: %w", err)
+	}
+	got, err := c.Run(ctx, b)
+	if err != nil {
+		return err
+	}
+	return Compare(got, want, c.Tolerance)
+}
+
 // Ops returns the operations of the case, on tensors without values: to see what a backend
 // would do. free closes the tensors.
 func (c Case) Ops(b tensor.Backend) (ops []tensor.Op, free func() error, err error) {

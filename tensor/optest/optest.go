@@ -20,7 +20,11 @@ func Run(t *testing.T, b tensor.Backend) {
 	for name, group := range byOperation(Cases()) {
 		t.Run(name, func(t *testing.T) {
 			for _, c := range group {
-				t.Run(strings.TrimPrefix(c.Name, name+"/"), func(t *testing.T) { c.compare(t, b, oracle) })
+				t.Run(strings.TrimPrefix(c.Name, name+"/"), func(t *testing.T) {
+					if err := c.Check(t.Context(), b, oracle); err != nil {
+						t.Error(err)
+					}
+				})
 			}
 		})
 	}
@@ -49,20 +53,6 @@ func byOperation(cases []Case) func(yield func(string, []Case) bool) {
 			}
 			cases = cases[n:]
 		}
-	}
-}
-
-func (c Case) compare(t *testing.T, b, oracle tensor.Backend) {
-	want, err := c.Run(t.Context(), oracle)
-	if err != nil {
-		t.Fatalf("oracle: %v", err)
-	}
-	got, err := c.Run(t.Context(), b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Compare(got, want, c.Tolerance); err != nil {
-		t.Error(err)
 	}
 }
 
